@@ -1,0 +1,49 @@
+"""Rows: data moves between devices, tensors are built from host data, memory comes to be shared or is exchanged."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .model import Operation
+
+MOVES: Final[tuple[Operation, ...]] = (
+    Operation("Tensor.cpu", "move", ("torch:Tensor.cpu",)),
+    Operation("Tensor.cuda", "move", ("torch:Tensor.cuda",)),
+    Operation("Tensor.xpu", "move", ("torch:Tensor.xpu",)),
+    Operation("Tensor.to", "move", ("torch:Tensor.to",)),
+    Operation("Tensor.type", "move", ("torch:Tensor.type",)),
+    Operation("Tensor.copy_", "move", ("torch:Tensor.copy_",)),
+    Operation("Tensor.pin_memory", "move", ("torch:Tensor.pin_memory",)),
+    Operation("Module.to", "module", ("torch.nn:Module.to",), absorbs=True),
+    Operation("Module.cpu", "module", ("torch.nn:Module.cpu",), absorbs=True),
+    Operation("Module.cuda", "module", ("torch.nn:Module.cuda",), absorbs=True),
+    Operation("Module.xpu", "module", ("torch.nn:Module.xpu",), absorbs=True),
+    Operation("Module.load_state_dict", "module", ("torch.nn:Module.load_state_dict",), absorbs=True),
+)
+
+BUILDS: Final[tuple[Operation, ...]] = (
+    Operation("torch.tensor", "build", ("torch:tensor",)),
+    Operation("torch.as_tensor", "build", ("torch:as_tensor",)),
+    Operation("torch.asarray", "build", ("torch:asarray",)),
+    Operation("Tensor.new_tensor", "build", ("torch:Tensor.new_tensor",)),
+    Operation("torch.Tensor", "build", ("torch:Tensor.__new__",), remark="shares float32 arrays although it looks like a copy"),
+)
+
+SHARES: Final[tuple[Operation, ...]] = (
+    Operation("Tensor.numpy", "share", ("torch:Tensor.numpy",), absorbs=True),
+    Operation("Tensor.__array__", "share", ("torch:Tensor.__array__",), implicit=True, absorbs=True),
+    Operation("Tensor.__dlpack__", "share", ("torch:Tensor.__dlpack__",), absorbs=True),
+    Operation("torch.from_numpy", "share", ("torch:from_numpy",)),
+    Operation("torch.frombuffer", "share", ("torch:frombuffer",)),
+    Operation("torch.from_dlpack", "share", ("torch:from_dlpack", "torch.utils.dlpack:from_dlpack"), absorbs=True),
+    Operation("torch.utils.dlpack.to_dlpack", "share", ("torch:to_dlpack", "torch.utils.dlpack:to_dlpack")),
+)
+
+RELOCATIONS: Final[tuple[Operation, ...]] = (
+    Operation("Tensor.share_memory_", "relocate", ("torch:Tensor.share_memory_",), absorbs=True),
+    Operation("Module.share_memory", "relocate", ("torch.nn:Module.share_memory",), absorbs=True),
+    Operation("Tensor.resize_", "relocate", ("torch:Tensor.resize_",)),
+    Operation("Tensor.set_", "relocate", ("torch:Tensor.set_",)),
+    Operation("UntypedStorage.resize_", "relocate", ("torch:UntypedStorage.resize_",)),
+    Operation("UntypedStorage.share_memory_", "relocate", ("torch:UntypedStorage.share_memory_",)),
+)

@@ -1,0 +1,161 @@
+"""The words of the house: plain values that every other room speaks in. Imports nothing of the package.
+
+The terms are those of the report file (schema ``tensorwatch-guard/1``): a *kind* says what happened, a *site* where in the
+user's code, a *finding* adds up all happenings of one (kind, op, origin, site).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import CodeType, MappingProxyType
+from typing import Any, Final, Literal, get_args
+
+Kind = Literal["read", "sync", "transfer", "alias", "mutation", "hazard", "refusal"]
+Direction = Literal["h2d", "d2h", "d2d"]
+Level = Literal["off", "log", "warn", "error"]
+Severity = Literal["note", "warning", "error", "critical"]
+Writer = Literal["numpy", "torch", "unknown"]
+Follower = Literal["lines", "pages", "both"]
+
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+DIRECTIONS: Final[tuple[Direction, ...]] = get_args(Direction)
+LEVELS: Final[tuple[Level, ...]] = get_args(Level)
+SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
+
+SCHEMA: Final = "tensorwatch-guard/1"
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """An expression in a source file: lines from 1, columns from 0 in characters, both ends as ``co_positions`` gives them."""
+
+    file: str
+    line: int
+    end_line: int | None = None
+    column: int | None = None
+    end_column: int | None = None
+    function: str = ""
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """Another finding that belongs to the same story. ``role`` is ``shared-by``, ``written-by`` or ``consumed-by``."""
+
+    role: str
+    id: str
+    site: Site | None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """All happenings of one (kind, op, origin, site), added up. Field by field what the report file holds."""
+
+    id: str
+    kind: Kind
+    op: str
+    rule: str
+    severity: Severity
+    site: Site | None
+    origin: Site | None = None
+    via: tuple[str, ...] = ()
+    count: int = 1
+    per_step: float = 0.0
+    bytes: int = 0
+    blocked_s: float = 0.0
+    blocking: bool = False
+    implicit: bool = False
+    threads: tuple[str, ...] = ()
+    first_step: int = 0
+    last_step: int = 0
+    allowed: str | None = None
+    advice: str = ""
+    related: tuple[Related, ...] = ()
+    details: Mapping[str, Any] = NOTHING
+    extra: Mapping[str, Any] = NOTHING
+    """Keys of a loaded file that this version does not know; dumped again unchanged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A piece of memory as one array or tensor sees it.
+
+    ``nbytes`` is the span from ``address`` (the lowest byte) to the last byte + 1, ``strides`` are in bytes; a dense region
+    has a span equal to its elements' bytes.
+    """
+
+    address: int
+    nbytes: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    itemsize: int
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Contents that differ from what was remembered: byte offsets ``[first, last)`` in the region of ``key``.
+
+    ``before`` and ``after`` are the bytes of that range; ``before`` is None where only a hash had been kept.
+    """
+
+    key: int
+    first: int
+    last: int
+    before: bytes | None
+    after: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where code was: a line, and the very instruction if ``lasti`` is not -1."""
+
+    file: str
+    line: int
+    function: str
+    code: CodeType | None = None
+    lasti: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write that a follower saw. ``exact`` only when no other line can have done it; else ``suspects`` holds all that can."""
+
+    key: int
+    first: int
+    last: int
+    before: bytes | None
+    after: bytes | None
+    place: Place | None
+    thread: str
+    writer: Writer
+    exact: bool
+    suspects: tuple[Place, ...] = ()
+    by: Follower = "lines"
+    sequence: int | None = None
+    """Autograd's sequence number in the writing thread when the write was seen, None where unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What ran: the ``run`` object of the report file. Times in seconds, ``started`` in ISO 8601."""
+
+    argv: tuple[str, ...] = ()
+    python: str = ""
+    torch: str = ""
+    numpy: str = ""
+    version: str = ""
+    host: str = ""
+    pid: int = 0
+    rank: int | None = None
+    world_size: int | None = None
+    started: str = ""
+    duration_s: float = 0.0
+    steps: int = 0
+    aborted: bool = False
+    layers: tuple[str, ...] = ("calls",)
+    writes: str = "check"
+    overhead_s: float = 0.0
+    extra: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
