@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import CodeType, MappingProxyType
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 Kind = Literal["read", "sync", "transfer", "alias", "mutation", "hazard", "refusal"]
 Direction = Literal["h2d", "d2h", "d2d"]
@@ -78,8 +78,7 @@ class Finding:
     """Keys of a loaded file that this version does not know; dumped again unchanged."""
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(NamedTuple):  # a tuple: made once an alias, where a frozen dataclass costs four times as much
     """A piece of memory as one array or tensor sees it.
 
     ``nbytes`` is the span from ``address`` (the lowest byte) to the last byte + 1, ``strides`` are in bytes; a dense region

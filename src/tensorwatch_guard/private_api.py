@@ -1,0 +1,57 @@
+"""Every private PyTorch or CPython name this package leans on: since when, how to probe it, what is done without it.
+
+``tensorwatch-guard doctor`` prints this table with the probes' answers. A name that is missing never stops a program: the
+room that uses it falls back as its row says.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateName:
+    """One private name. ``since`` is the first torch or Python version it was seen in; empty where nobody looked."""
+
+    name: str
+    used_by: str
+    fallback: str
+    since: str = ""
+
+    def present(self) -> bool:
+        """Whether the name can be reached now; imports what stands in front of it."""
+        parts = self.name.split(".")
+        for cut in range(len(parts) - 1, 0, -1):
+            try:
+                found: object = importlib.import_module(".".join(parts[:cut]))
+            except ImportError:
+                continue
+            for part in parts[cut:]:
+                if not hasattr(found, part):
+                    return False
+                found = getattr(found, part)
+            return True
+        return False
+
+
+PRIVATE: Final[tuple[PrivateName, ...]] = (
+    PrivateName("sys._getframe", "probes/calls.py", "none: without it there are no sites"),
+    PrivateName("torch.compiler._is_compiling_flag", "probes/calls.py", "torch.compiler.is_compiling()", "2.6"),
+    PrivateName("torch._C.DisableTorchFunction", "probes/current.py", "subclasses are not looked into"),
+    PrivateName("torch._C._is_torch_function_mode_enabled", "probes/current.py", "a function mode is taken to be on"),
+    PrivateName("torch._C._storage_Use_Count", "sharing/ledger.py", "an alias counts as live while its memory lives"),
+    PrivateName("torch._C._activate_gpu_trace", "probes/trace.py", "no trace layer", "2.4"),
+    PrivateName("torch.cuda._gpu_trace", "probes/trace.py", "no trace layer", "2.4"),
+    PrivateName("torch.xpu._gpu_trace", "probes/trace.py", "no trace layer", "2.4"),
+    PrivateName("torch._C._current_graph_task_id", "probes/current.py", "backward threads have no site", "2.1"),
+    PrivateName("torch._C._autograd._get_sequence_nr", "sharing/graph.py", "stale gradients are only called possible", "2.1"),
+    PrivateName("torch._dynamo.eval_frame.skip_code", "probes/install.py", "extra graph breaks after a graph break"),
+    PrivateName("torch.jit._builtins._register_builtin", "probes/install.py", "torch.jit.script refuses wrapped functions"),
+    PrivateName("torch._dynamo.trace_rules", "probes/install.py", "dynamo keeps wrapped functions in its tables"),
+    PrivateName(
+        "torch.utils.data.dataloader._BaseDataLoaderIter", "probes/spans.py", "no boundary at a DataLoader's next batch"
+    ),
+    PrivateName("torch._subclasses.fake_tensor.FakeTensor", "probes/current.py", "fake tensors are seen as real ones"),
+)

@@ -1,0 +1,214 @@
+"""From a frame to a place in the user's source.
+
+On the way only ``(id(code), f_lasti)`` is kept; this room turns it into file, line, columns and text when a report is made.
+*User code* is what lies outside the standard library, site-packages, PyTorch and this package: scripts, notebook cells,
+``exec`` and editable installs among it. The *site* is the innermost user frame, the *origin* the innermost frame outside
+PyTorch and this package.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import re
+import site as site_module
+import sys
+import sysconfig
+from functools import lru_cache
+from hashlib import blake2b
+from types import CodeType, FrameType
+from typing import Final, NamedTuple
+
+from .words import Site
+
+USER: Final = 0
+LIBRARY: Final = 1
+TORCH: Final = 2
+OWN: Final = 3
+
+_PACKAGE: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
+_INSTALLED: Final = re.compile(r"[\\/](site|dist)-packages[\\/]")
+_GENERATED: Final = ("<frozen ", "<attrs generated", "<__array_function__", "<template>", "<decorator-gen")
+
+
+def _library_folders() -> tuple[str, ...]:
+    paths = {sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    paths |= {site_module.getusersitepackages(), os.path.dirname(os.__file__)}
+    return tuple(sorted({os.path.join(form, "") for path in paths for form in (path, os.path.realpath(path))}))
+
+
+class Files(dict[str, int]):
+    """``co_filename`` to USER, LIBRARY, TORCH or OWN; a file is classified once, then it is one dict look-up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folders = _library_folders()
+        self._torch: tuple[str, ...] = ()
+
+    def __missing__(self, name: str) -> int:
+        kind = self._classify(name)
+        if "torch" in sys.modules or kind is not LIBRARY:  # before torch is there, its folder is not known
+            self[name] = kind
+        return kind
+
+    def _classify(self, name: str) -> int:
+        if name.startswith(_PACKAGE):
+            return OWN
+        if not self._torch and "torch" in sys.modules:
+            folder = os.path.dirname(getattr(sys.modules["torch"], "__file__", None) or "")
+            forms = (folder, os.path.realpath(folder))
+            self._torch = tuple({os.path.join(form, "") for form in forms if form})
+        if self._torch and name.startswith(self._torch) or name.startswith("<eval_with_key>"):
+            return TORCH
+        if name.startswith("<"):
+            return LIBRARY if name.startswith(_GENERATED) else USER
+        if _INSTALLED.search(name) or name.startswith(self._folders):
+            return LIBRARY
+        return USER
+
+
+FILES: Final = Files()
+
+
+class Trail(NamedTuple):
+    """Where a call came from: code and instruction of the user's frame and, where a library made the call, of its frame."""
+
+    code: CodeType | None
+    lasti: int
+    origin: CodeType | None
+    origin_lasti: int
+
+
+NOWHERE: Final = Trail(None, -1, None, -1)
+
+
+def trail(frame: FrameType | None) -> Trail:
+    """Site and origin as seen from ``frame`` outwards. Holds code objects only, never the frame."""
+    origin: CodeType | None = None
+    origin_lasti = -1
+    while frame is not None:
+        code = frame.f_code
+        kind = FILES[code.co_filename]
+        if kind == USER:
+            return Trail(code, frame.f_lasti, origin, origin_lasti)
+        if kind == LIBRARY and origin is None:
+            origin, origin_lasti = code, frame.f_lasti
+        frame = frame.f_back
+    return Trail(None, -1, origin, origin_lasti)
+
+
+@lru_cache(maxsize=4096)
+def _position(code: CodeType, lasti: int) -> tuple[int | None, int | None, int | None, int | None]:
+    if hasattr(code, "co_positions"):
+        for index, position in enumerate(code.co_positions()):
+            if index == lasti // 2:
+                return position
+    line = None
+    for start, end, number in code.co_lines():  # 3.10: no columns
+        if start <= lasti < end:
+            line = number
+    return line, line, None, None
+
+
+def _columns(text: str, start: int | None, end: int | None, last_text: str) -> tuple[int | None, int | None]:
+    """``co_positions`` counts UTF-8 bytes; people and editors count characters."""
+    if start is None or end is None:
+        return None, None
+    head = text.encode()[:start].decode(errors="replace")
+    tail = last_text.encode()[:end].decode(errors="replace")
+    return len(head), len(tail)
+
+
+def _excerpt(lines: list[str], column: int | None, end_column: int | None) -> str | None:
+    """The expression's own text in one line; the whole line where columns are unknown."""
+    if not lines or not lines[0].strip():
+        return None
+    if column is None or end_column is None:
+        return lines[0].strip()
+    if len(lines) == 1:
+        return lines[0][column:end_column] or lines[0].strip()
+    parts = [lines[0][column:], *lines[1:-1], lines[-1][:end_column]]
+    return " ".join(part.strip() for part in parts)
+
+
+def _source_lines(file: str, first: int, last: int) -> list[str]:
+    return [linecache.getline(file, number).rstrip("\n") for number in range(first, min(last, first + 20) + 1)]
+
+
+@lru_cache(maxsize=16384)
+def _build(code: CodeType, lasti: int, file: str) -> Site:
+    line, end_line, start, end = _position(code, lasti)
+    line = line or code.co_firstlineno
+    end_line = end_line or line
+    lines = _source_lines(file, line, end_line)
+    column, end_column = _columns(lines[0], start, end, lines[-1]) if lines else (None, None)
+    name = getattr(code, "co_qualname", code.co_name)
+    return Site(file, line, end_line, column, end_column, name, _excerpt(lines, column, end_column))
+
+
+def site_of(code: CodeType, lasti: int) -> Site:
+    """The expression of an instruction. Source that cannot be read gives a site without text, never an error."""
+    if lasti < 0:
+        return site_at(code.co_filename, code.co_firstlineno, getattr(code, "co_qualname", code.co_name))
+    # the file is part of the key: equal code objects of two files compare as equal
+    return _build(code, lasti, code.co_filename)
+
+
+def site_at(file: str, line: int, function: str = "") -> Site:
+    """A site of which only the line is known: columns are None."""
+    lines = _source_lines(file, line, line)
+    return Site(file, line, line, None, None, function, _excerpt(lines, None, None))
+
+
+def _same_text_before(code: CodeType, site: Site) -> int:
+    """How many expressions with the same text stand before this one in the same function."""
+    if not hasattr(code, "co_positions") or site.column is None:
+        return 0
+    earlier = {
+        (line, start)
+        for line, end_line, start, end in code.co_positions()
+        if line is not None and start is not None and end is not None and (line, start) < (site.line, site.column)
+        and end_line == line and linecache.getline(site.file, line).encode()[start:end].decode(errors="replace") == site.source
+    }
+    return len(earlier)
+
+
+def portable(file: str) -> str:
+    """A file's name that stays the same on another machine: below site-packages, below the working folder, or as it is."""
+    parts = _INSTALLED.split(file)
+    if len(parts) > 1:
+        return parts[-1].replace(os.sep, "/")
+    here = os.path.join(os.getcwd(), "")
+    return (file[len(here):] if file.startswith(here) else file).replace(os.sep, "/")
+
+
+def identity(kind: str, op: str, trail: Trail) -> str:
+    """The ``id`` of a finding: stable when lines move, different for two equal expressions of one function."""
+    parts = [kind, op]
+    for code, lasti in ((trail.code, trail.lasti), (trail.origin, trail.origin_lasti)):
+        if code is None:
+            parts.append("-")
+            continue
+        site = site_of(code, lasti)
+        parts += [portable(site.file), site.function, site.source or str(site.line), str(_same_text_before(code, site))]
+    return blake2b("\0".join(parts).encode(errors="replace"), digest_size=8).hexdigest()
+
+
+_ALLOWANCE: Final = re.compile(r"#\s*tensorwatch:\s*allow\[([^\]]*)\]\s*(.*)$")
+
+
+def comment_allowance(site: Site) -> tuple[frozenset[str], str] | None:
+    """``# tensorwatch: allow[sync, transfer] reason`` on one of the site's lines: the kinds and the reason."""
+    for text in _source_lines(site.file, site.line, site.end_line or site.line):
+        match = _ALLOWANCE.search(text)
+        if match:
+            kinds = frozenset(part.strip() for part in match[1].split(",") if part.strip())
+            return kinds, match[2].strip()
+    return None
+
+
+def forget() -> None:
+    """Drop cached sites: source files may have been edited between two sessions of one process."""
+    _position.cache_clear()
+    _build.cache_clear()
+    linecache.checkcache()
