@@ -1,18 +1,26 @@
-"""Rows: data moves between devices, tensors are built from host data, memory comes to be shared or is exchanged."""
+"""Rows: data moves between devices, is built from host data, memory comes to be shared or is exchanged."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from .copies import copy_each, copy_from, copy_into, lifted, to_copy
 from .model import Operation
 
 MOVES: Final[tuple[Operation, ...]] = (
     Operation("Tensor.cpu", "move", ("torch:Tensor.cpu",)),
     Operation("Tensor.cuda", "move", ("torch:Tensor.cuda",)),
     Operation("Tensor.xpu", "move", ("torch:Tensor.xpu",)),
-    Operation("Tensor.to", "move", ("torch:Tensor.to",)),
+    Operation("Tensor.to", "move", ("torch:Tensor.to",), ("aten._to_copy",), moves=to_copy),
     Operation("Tensor.type", "move", ("torch:Tensor.type",)),
-    Operation("Tensor.copy_", "move", ("torch:Tensor.copy_",)),
+    Operation("Tensor.copy_", "move", ("torch:Tensor.copy_",), ("aten.copy_",), moves=copy_into),
+    Operation("torch._foreach_copy_", overloads=("aten._foreach_copy_",), moves=copy_each),
+    Operation(
+        "Tensor.copy_",
+        overloads=("aten._copy_from", "aten._copy_from_and_resize"),
+        moves=copy_from,
+        remark="not CUDA",
+    ),
     Operation("Tensor.pin_memory", "move", ("torch:Tensor.pin_memory",)),
     Operation("Module.to", "module", ("torch.nn:Module.to",), absorbs=True),
     Operation("Module.cpu", "module", ("torch.nn:Module.cpu",), absorbs=True),
@@ -22,11 +30,23 @@ MOVES: Final[tuple[Operation, ...]] = (
 )
 
 BUILDS: Final[tuple[Operation, ...]] = (
-    Operation("torch.tensor", "build", ("torch:tensor",)),
+    Operation(
+        "torch.tensor",
+        "build",
+        ("torch:tensor",),
+        ("aten.lift_fresh",),
+        moves=lifted,
+        remark="the copy runs with the Python key excluded; also asarray, new_tensor and x[[0, 1]]",
+    ),
     Operation("torch.as_tensor", "build", ("torch:as_tensor",)),
     Operation("torch.asarray", "build", ("torch:asarray",)),
     Operation("Tensor.new_tensor", "build", ("torch:Tensor.new_tensor",)),
-    Operation("torch.Tensor", "build", ("torch:Tensor.__new__",), remark="shares float32 arrays although it looks like a copy"),
+    Operation(
+        "torch.Tensor",
+        "build",
+        ("torch:Tensor.__new__",),
+        remark="shares float32 arrays although it looks like a copy",
+    ),
 )
 
 SHARES: Final[tuple[Operation, ...]] = (
@@ -35,7 +55,9 @@ SHARES: Final[tuple[Operation, ...]] = (
     Operation("Tensor.__dlpack__", "share", ("torch:Tensor.__dlpack__",), absorbs=True),
     Operation("torch.from_numpy", "share", ("torch:from_numpy",)),
     Operation("torch.frombuffer", "share", ("torch:frombuffer",)),
-    Operation("torch.from_dlpack", "share", ("torch:from_dlpack", "torch.utils.dlpack:from_dlpack"), absorbs=True),
+    Operation(
+        "torch.from_dlpack", "share", ("torch:from_dlpack", "torch.utils.dlpack:from_dlpack"), absorbs=True
+    ),
     Operation("torch.utils.dlpack.to_dlpack", "share", ("torch:to_dlpack", "torch.utils.dlpack:to_dlpack")),
 )
 

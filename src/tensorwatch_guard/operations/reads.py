@@ -1,7 +1,7 @@
 """Rows: the host reads a tensor's values, and explicit waits.
 
-Source of the wait on a device: all scalar reads end in ``aten._local_scalar_dense``, a copy of one element and a stream
-synchronize (``aten/src/ATen/native/cuda/CUDAScalar.cu``).
+Source of the wait on a device: all scalar reads end in ``aten._local_scalar_dense``, a copy of one element
+and a stream synchronize (``aten/src/ATen/native/cuda/CUDAScalar.cu``).
 """
 
 from __future__ import annotations
@@ -39,9 +39,20 @@ READS: Final[tuple[Operation, ...]] = (
         remark="masked_select, comparisons and one item() an element shown; invisible to dispatch modes",
     ),
     Operation(
-        "Tensor.__format__", "print", ("torch:Tensor.__format__",), waits="always", implicit=True, absorbs=True
+        "Tensor.__format__",
+        "print",
+        ("torch:Tensor.__format__",),
+        waits="always",
+        implicit=True,
+        absorbs=True,
     ),
-    Operation("torch.is_nonzero", "look", ("torch:is_nonzero", "torch:Tensor.is_nonzero"), ("aten.is_nonzero.default",), "always"),
+    Operation(
+        "torch.is_nonzero",
+        "look",
+        ("torch:is_nonzero", "torch:Tensor.is_nonzero"),
+        ("aten.is_nonzero.default",),
+        "always",
+    ),
 )
 
 WAITS: Final[tuple[Operation, ...]] = (
