@@ -73,8 +73,8 @@ class Finding:
     allowed: str | None = None
     advice: str = ""
     related: tuple[Related, ...] = ()
-    details: Mapping[str, Any] = NOTHING
-    extra: Mapping[str, Any] = NOTHING
+    details: Mapping[str, Any] = field(default_factory=lambda: NOTHING)  # a mappingproxy cannot be hashed before 3.12
+    extra: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     """Keys of a loaded file that this version does not know; dumped again unchanged."""
 
 
