@@ -1,0 +1,192 @@
+"""From a rule and a finding to one short order that names what stands in the user's line.
+
+A rule's own remedy is general; here it is made concrete where the source text allows: the very tensor, the call.
+"""
+
+from __future__ import annotations
+
+import linecache
+import re
+from typing import Final, TYPE_CHECKING
+
+
+if TYPE_CHECKING:
+    from ..words import Finding, Related, Site
+    from .model import Rule
+    from collections.abc import Callable
+
+_LONGEST_NAME: Final = 40
+_LONGEST_CALL: Final = 60
+_READ: Final = re.compile(
+    r"^(?P<name>.+?)\.(?:item|tolist)\(\)$|^(?:float|int|bool|complex)\((?P<inner>.+)\)$", re.DOTALL
+)
+_MOVE: Final = re.compile(r"^(?P<name>.+?)\.(?:to|cuda|xpu)\(", re.DOTALL)
+_HOST_MADE: Final = re.compile(
+    r"^torch\.(?P<make>randn|rand|randint|zeros|ones|full|empty|arange|eye|linspace)\(", re.DOTALL
+)
+_STATE: Final = re.compile(r"[\w.\[\]]+\.state_dict\(\)")
+_IN_PLACE: Final = re.compile(r"^([\w.\[\]]+)\s*([-+*/@|&^%]|//|\*\*|<<|>>)=\s")
+_REDUCED: Final = re.compile(r"\.(?:sum|mean|max|min|norm|detach)\(\)$")
+
+_CALLS_THAT_READ: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
+    (
+        re.compile(r"\bscaler\.step\("),
+        "GradScaler.step reads its inf check once a step; a fused optimizer (fused=True) does without",
+    ),
+    (re.compile(r"clip_grad_norm_\("), "pass error_if_nonfinite=False, and log the norm every N steps"),
+    (re.compile(r"\.get_scale\("), "read the scale every N steps; get_scale() waits each time"),
+    (
+        re.compile(r"\b(Normal|Categorical|Bernoulli|Beta|Dirichlet|Gamma|distributions\.\w+)\("),
+        "pass validate_args=False: torch.distributions checks its arguments on the host",
+    ),
+    (
+        re.compile(r"\.log_prob\("),
+        "make the distribution with validate_args=False: it checks each value on the host",
+    ),
+    (re.compile(r"ReduceLROnPlateau|\bscheduler\.step\("), "give the scheduler a host number, once an epoch"),
+)
+"""Calls that read a tensor somewhere inside PyTorch: the source text names the call, not the read."""
+
+
+def _short(text: str | None) -> str | None:
+    """The text as a name to speak of, or None where it is too long or spans a call's many arguments."""
+    if text is None or len(text) > _LONGEST_NAME or "\n" in text:
+        return None
+    return text.strip() or None
+
+
+def _line(site: Site | None) -> str:
+    """The whole source line; the finding's own text where the file cannot be read."""
+    if site is None:
+        return ""
+    return linecache.getline(site.file, site.line).strip() or (site.source or "")
+
+
+def _source(finding: Finding) -> str:
+    return (finding.site.source or "") if finding.site else ""
+
+
+def _scalar(rule: Rule, finding: Finding) -> str:
+    source = _source(finding)
+    for pattern, order in _CALLS_THAT_READ:
+        if pattern.search(source):
+            return order
+    match = _READ.match(source)
+    name = _short(match["name"] or match["inner"]) if match else None
+    if source.endswith(".tolist()"):
+        return f"keep {name or 'the tensor'} on the device and fetch it once, at the end of the epoch"
+    if name is None:
+        return rule.remedy
+    kept = name if _REDUCED.search(name) else f"{name}.detach()"
+    return f"keep {kept} and read it every N steps; several reads: one torch.stack([...]).tolist()"
+
+
+def _move(rule: Rule, finding: Finding) -> str:
+    source = _source(finding)
+    made = _HOST_MADE.match(source)
+    if made:
+        return f"make it on the device: torch.{made['make']}(..., device=device)"
+    match = _MOVE.match(source)
+    name = _short(match["name"]) if match else None
+    pinned = finding.details.get("pinned")
+    if name is None or pinned:
+        return "the source is pinned already: pass non_blocking=True" if pinned else rule.remedy
+    return f"pin {name} (DataLoader(pin_memory=True)) and pass non_blocking=True, or make it on the device"
+
+
+def _stuck(rule: Rule, finding: Finding) -> str:
+    if finding.details.get("pinned"):
+        return "pinned, but not dense or changing its dtype: call .contiguous(), convert on the device"
+    return rule.remedy
+
+
+def _sized(rule: Rule, finding: Finding) -> str:
+    return _SIZES.get(finding.op, rule.remedy)
+
+
+_SIZES: Final[dict[str, str]] = {
+    "Tensor.__getitem__": "keep the shape: torch.where(mask, x, 0), masked_fill, or weights of 0 and 1",
+    "torch.masked_select": "keep the shape: torch.where(mask, x, 0), or weights of 0 and 1",
+    "torch.nonzero": "torch.nonzero_static(x, size=n) has a known size; or work with the mask itself",
+    "torch.argwhere": "torch.nonzero_static(x, size=n) has a known size; or work with the mask itself",
+    "torch.where": "use the mask itself, torch.where(mask, a, b), or torch.nonzero_static(x, size=n)",
+    "torch.bincount": "torch.zeros(n, device=device).scatter_add_(0, index, ones) has a known size",
+    "torch.repeat_interleave": "pass output_size=, which is known on the host in most cases",
+    "torch.histc": "pass min= and max=",
+    "torch.unique": "do it once outside the loop, or keep sorted data and compare neighbours",
+    "torch.mode": "use shorter rows, or torch.bincount once outside the loop",
+    "torch.nested.nested_tensor": "use layout=torch.jagged with offsets, or enable_nested_tensor=False in "
+    "TransformerEncoder",
+}
+
+
+def copy_of(site: Site | None) -> str:
+    """How to copy at hand-over: the user's expression with the copy added; general words where it is long."""
+    line, source = _line(site), ((site.source or "") if site else "").strip()
+    state = _STATE.search(line)
+    if state and "load_state_dict" not in line:
+        return f"copy.deepcopy({state[0]})"
+    if "assign=True" in source:
+        return "load_state_dict(..., assign=False)"
+    to_array = ".numpy(" in source or source.startswith("np.")
+    method = ".copy()" if to_array else ".clone()"
+    whole = site is not None and site.column is not None and source.endswith(")") and "\n" not in source
+    return source + method if whole and len(source) <= _LONGEST_CALL else f"add {method} there"
+
+
+def shared_at(finding: Finding) -> Related | None:
+    """Where the sharing behind a finding began, if it is known."""
+    return next((other for other in finding.related if other.role == "shared-by"), None)
+
+
+def _mutation(rule: Rule, finding: Finding) -> str:
+    began = shared_at(finding)
+    if began is None or began.site is None:
+        return rule.remedy
+    order = copy_of(began.site)
+    source = _source(finding)
+    in_place = _IN_PLACE.match(source)
+    if finding.details.get("writer") == "torch" and in_place and _short(in_place[1]):
+        name, sign = in_place.groups()
+        return f"copy at hand-over: {order}; or do not write in place: {name} = {name} {sign} ..."
+    return f"copy at hand-over: {order}"
+
+
+def _hazard(rule: Rule, finding: Finding) -> str:
+    began = shared_at(finding)
+    if finding.details.get("type") != "stale-gradient" or began is None or began.site is None:
+        return rule.remedy
+    return f"write only after backward, or copy at hand-over: {copy_of(began.site)}"
+
+
+def _refusal(rule: Rule, finding: Finding) -> str:
+    source = _source(finding)
+    receiver = _short(source[: -len(".numpy()")]) if source.endswith(".numpy()") else None
+    if receiver is None:
+        return rule.remedy
+    if rule.id == "TWG601":
+        return f"copy it to the host first: {receiver}.cpu().numpy()"
+    if rule.id == "TWG602":
+        return f"detach it first: {receiver}.detach().numpy() shares memory, add .copy() to keep values"
+    return rule.remedy
+
+
+_BY_RULE: Final[dict[str, Callable[[Rule, Finding], str]]] = {
+    "TWG101": _move,
+    "TWG106": _stuck,
+    "TWG201": _scalar,
+    "TWG206": _sized,
+    "TWG401": _mutation,
+    "TWG402": _mutation,
+    "TWG403": _mutation,
+    "TWG501": _hazard,
+    "TWG502": _hazard,
+    "TWG601": _refusal,
+    "TWG602": _refusal,
+}
+
+
+def advice(rule: Rule, finding: Finding) -> str:
+    """What to do about this very finding, in one line; the rule's remedy where the source says no more."""
+    concrete = _BY_RULE.get(rule.id)
+    return concrete(rule, finding) if concrete else rule.remedy

@@ -1,0 +1,156 @@
+"""Rules about memory that PyTorch and NumPy share: sharing (3xx), later writes (4xx), what they break (5xx).
+
+The weights follow what is known to be wrong: sharing is a note, for most sharing is meant and harmless; a write
+through one side while the other lives is a warning; a written value that was used is an error; memory that is
+gone is critical.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .model import Rule
+
+ALIASES: Final[tuple[Rule, ...]] = (
+    Rule(
+        "TWG301",
+        "array-of-a-tensor",
+        "an array shares a tensor's memory",
+        "note",
+        "t.numpy() and np.asarray(t) copy nothing: what is written to one is read from the other.",
+        "nothing to mend while nobody writes; a copy of its own is t.numpy().copy()",
+        "alias",
+    ),
+    Rule(
+        "TWG302",
+        "tensor-of-an-array",
+        "a tensor shares an array's memory",
+        "note",
+        "torch.from_numpy copies nothing: what is written to one is read from the other.",
+        "nothing to mend while nobody writes; a copy of its own is torch.tensor(array)",
+        "alias",
+    ),
+    Rule(
+        "TWG303",
+        "shares-by-dtype",
+        "a tensor shares an array's memory, because its dtype happened to fit",
+        "note",
+        "torch.Tensor(a), as_tensor(a) and asarray(a) share where dtype and device fit and copy where they "
+        "do not.",
+        "say which one is meant: torch.from_numpy(a) shares, torch.tensor(a) copies",
+        "alias",
+    ),
+    Rule(
+        "TWG304",
+        "shared-by-protocol",
+        "memory is shared through DLPack or a buffer",
+        "note",
+        "DLPack and frombuffer copy nothing and may make read-only memory writable.",
+        "nothing to mend while nobody writes; .clone() or .copy() gives memory of its own",
+        "alias",
+    ),
+    Rule(
+        "TWG305",
+        "shared-state",
+        "state of a module is shared",
+        "note",
+        "state_dict() hands out the live parameters, and load_state_dict(assign=True) keeps what it is "
+        "given.",
+        "nothing to mend while nobody writes; to keep a state use copy.deepcopy(model.state_dict())",
+        "alias",
+    ),
+)
+
+MUTATIONS: Final[tuple[Rule, ...]] = (
+    Rule(
+        "TWG401",
+        "written-by-numpy",
+        "NumPy wrote into memory that a tensor shares",
+        "warning",
+        "The tensor's values changed with it. PyTorch's version counter does not see such writes, so "
+        "autograd cannot object.",
+        "copy where the memory is handed over, or write into a new array instead of in place",
+        "mutation",
+    ),
+    Rule(
+        "TWG402",
+        "written-by-torch",
+        "PyTorch wrote into memory that an array or another tensor shares",
+        "warning",
+        "The values held by the other side changed with it: a kept snapshot follows the live tensor.",
+        "copy where the memory is handed over: .numpy().copy(), .clone(), copy.deepcopy(model.state_dict())",
+        "mutation",
+    ),
+    Rule(
+        "TWG403",
+        "written-by-someone",
+        "shared memory was written, by whom is not known",
+        "warning",
+        "The contents differ from the last look; both sides changed.",
+        'copy where the memory is handed over; guard(writes="exact") names the writing line',
+        "mutation",
+    ),
+)
+
+HAZARDS: Final[tuple[Rule, ...]] = (
+    Rule(
+        "TWG501",
+        "stale-gradient",
+        "backward used values that were overwritten after forward",
+        "error",
+        "A tensor saved for backward was written in a way that autograd's version counter does not see. The "
+        "gradients are wrong, and nothing else says so.",
+        "give forward memory of its own (.clone(), .copy()), or write only after backward",
+        "hazard",
+    ),
+    Rule(
+        "TWG502",
+        "possibly-stale-gradient",
+        "backward may have used values that were overwritten after forward",
+        "note",
+        "The write lies in an interval that holds the forward pass too; whether it came after it is not "
+        "known.",
+        'guard(writes="exact") finds the moment; memory of its own for forward (.clone()) is safe either way',
+        "hazard",
+    ),
+    Rule(
+        "TWG503",
+        "dangling-alias",
+        "an array or tensor points to memory that is gone",
+        "critical",
+        "The storage moved or was freed while another side still points to the old memory. Touching it "
+        "reads garbage or ends the process.",
+        "drop the other side first, or copy it; call share_memory_() and resize_() before you hand memory "
+        "out",
+        "hazard",
+    ),
+    Rule(
+        "TWG504",
+        "async-copy",
+        "memory of a copy in flight was used too early",
+        "error",
+        "A non_blocking copy runs on after the call. Writing its source, or reading its result on the host, "
+        "before it is done gives a mixture of old and new values.",
+        "wait for an event before the write or the read, or use two buffers in turn",
+        "hazard",
+    ),
+    Rule(
+        "TWG505",
+        "severed-sharing",
+        "two sides that shared memory no longer do",
+        "note",
+        "Moving or converting a module, or assigning .data, gives the tensor other memory; the older array "
+        "keeps the old values.",
+        "take the array again after the move",
+        "hazard",
+    ),
+    Rule(
+        "TWG509",
+        "hazard",
+        "shared memory was used in an unsafe way",
+        "error",
+        "See the details of the finding.",
+        "copy where the memory is handed over",
+        "hazard",
+    ),
+)
