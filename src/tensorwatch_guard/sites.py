@@ -19,7 +19,7 @@ from hashlib import blake2b
 from types import CodeType, FrameType
 from typing import Final, NamedTuple
 
-from .words import Site
+from .words import Place, Site
 
 USER: Final = 0
 LIBRARY: Final = 1
@@ -77,6 +77,29 @@ class Trail(NamedTuple):
     lasti: int
     origin: CodeType | None
     origin_lasti: int
+    place: Place | None = None
+    """Where only a line is known (a follower's word): stands in for code and instruction."""
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for equal places; never hashes a code object, which is slow and by value."""
+        if self.place is not None:
+            return (self.place.file, self.place.line)
+        return (id(self.code), self.lasti, id(self.origin), self.origin_lasti)
+
+    @property
+    def site(self) -> Site | None:
+        """The user's expression, None where no user frame stood."""
+        if self.place is not None:
+            if self.place.code is not None and self.place.lasti >= 0:
+                return site_of(self.place.code, self.place.lasti)
+            return site_at(self.place.file, self.place.line, self.place.function)
+        return site_of(self.code, self.lasti) if self.code is not None else None
+
+    @property
+    def origin_site(self) -> Site | None:
+        """The library's expression that made the call, None where the user's own did."""
+        return site_of(self.origin, self.origin_lasti) if self.origin is not None else None
 
 
 NOWHERE: Final = Trail(None, -1, None, -1)
@@ -182,16 +205,22 @@ def portable(file: str) -> str:
     return (file[len(here):] if file.startswith(here) else file).replace(os.sep, "/")
 
 
-def identity(kind: str, op: str, trail: Trail) -> str:
-    """The ``id`` of a finding: stable when lines move, different for two equal expressions of one function."""
-    parts = [kind, op]
-    for code, lasti in ((trail.code, trail.lasti), (trail.origin, trail.origin_lasti)):
-        if code is None:
-            parts.append("-")
-            continue
-        site = site_of(code, lasti)
-        parts += [portable(site.file), site.function, site.source or str(site.line), str(_same_text_before(code, site))]
+def identity(kind: str, op: str, at: Trail, extra: Trail | None = None) -> str:
+    """The ``id`` of a finding: stable when lines move, different for two equal expressions of one function.
+
+    ``extra`` is the other end of an interval, which tells two intervals with one end apart.
+    """
+    parts = [kind, op, *_identity_of(at.site, at.code), *_identity_of(at.origin_site, at.origin)]
+    if extra is not None:
+        parts += _identity_of(extra.site, extra.code)
     return blake2b("\0".join(parts).encode(errors="replace"), digest_size=8).hexdigest()
+
+
+def _identity_of(site: Site | None, code: CodeType | None) -> list[str]:
+    if site is None:
+        return ["-"]
+    ordinal = _same_text_before(code, site) if code is not None else 0
+    return [portable(site.file), site.function, site.source or str(site.line), str(ordinal)]
 
 
 _ALLOWANCE: Final = re.compile(r"#\s*tensorwatch:\s*allow\[([^\]]*)\]\s*(.*)$")

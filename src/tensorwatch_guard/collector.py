@@ -1,0 +1,130 @@
+"""Findings added up while a guard is open.
+
+A collector belongs to one guard. Each thread writes into a shard of its own (no lock on the way), memory grows with call
+sites and never with events. What a tally means in words is decided later, when a report is made.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from .sites import NOWHERE, Trail
+
+if TYPE_CHECKING:
+    from .options import Config
+    from .words import Kind
+
+MOST_SITES: Final = 20_000
+"""Tallies one thread may open for one guard; what comes after is counted in one finding that says so."""
+
+
+MOST_LINKS: Final = 20
+
+
+class Link(NamedTuple):
+    """One end of a story: what it was and where. Its finding's id follows from that."""
+
+    role: str
+    kind: Kind
+    op: str
+    trail: Trail
+    extra: Trail | None
+
+
+class Tally:
+    """One (kind, op, origin, site) of one thread, added up. Bytes are plain; times are nanoseconds."""
+
+    __slots__ = (
+        "allowed", "blocked_ns", "blocking", "count", "details", "first_step", "grant", "implicit", "kind", "last_step",
+        "extra", "folded", "links", "more", "nbytes", "op", "serial", "threads", "trail", "unit_bytes", "via",
+    )
+
+    def __init__(self, kind: Kind, op: str, trail: Trail, step: int) -> None:
+        self.kind: Kind = kind
+        self.op = op
+        self.trail = trail
+        self.count = 0
+        self.nbytes = 0
+        self.unit_bytes = 0
+        self.blocked_ns = 0
+        self.blocking = 0
+        self.implicit = False
+        self.first_step = step
+        self.last_step = step
+        self.details: dict[str, Any] = {}
+        self.more: dict[str, int] = {}
+        self.via: tuple[str, ...] = ()
+        self.allowed: str | None = None
+        self.grant: object | None = None
+        self.links: dict[tuple[object, ...], Link] = {}
+        self.threads: frozenset[str] | None = None
+        """Threads that did it, where they are not the thread that counted it."""
+        self.extra: Trail | None = None
+        """The other end of the interval of an inexact mutation."""
+        self.folded = False
+        """Told by another finding: the line of this interval's write was found."""
+        self.serial = 0
+
+    def link(self, role: str, kind: Kind, op: str, trail: Trail, extra: Trail | None = None) -> None:
+        """Another happening that belongs to this one's story. ``extra``: the other end of its interval."""
+        if len(self.links) < MOST_LINKS:
+            self.links.setdefault((role, op, trail.key, extra and extra.key), Link(role, kind, op, trail, extra))
+
+    def describe(self, details: dict[str, Any]) -> None:
+        """Details are of the first happening; of later ones only how many differed is kept."""
+        if not self.details:
+            self.details = details
+            return
+        for name, value in details.items():
+            if self.details.get(name) != value:
+                self.more[name] = self.more.get(name, 0) + 1
+
+
+Shard = dict[Any, Tally]
+
+
+class Collector:
+    """What one guard has seen. ``first`` is the process's step count when the guard was entered."""
+
+    def __init__(self, config: Config, first: int) -> None:
+        self.config = config
+        self.first = first
+        self.shards: list[tuple[str, Shard]] = []
+        self.cut = 0
+        self.heed: Callable[[Tally], None] | None = None
+        """Policy that wants to hear of each event; None where no level asks for it."""
+        self._serial = 0
+        self._lock = threading.Lock()
+
+    def new_shard(self, thread: str) -> Shard:
+        """A shard for the thread that asks; it lives as long as the collector."""
+        shard: Shard = {}
+        with self._lock:
+            self.shards.append((thread, shard))
+        return shard
+
+    def open(self, shard: Shard, key: Any, kind: Kind, op: str, trail: Trail, step: int) -> Tally:
+        """The first event of a site in a thread. Past the cap, everything of one kind falls into one tally."""
+        if len(shard) >= MOST_SITES:
+            self.cut += 1
+            key, trail = ("cut", kind), NOWHERE
+            known = shard.get(key)
+            if known is not None:
+                return known
+        tally = Tally(kind, op, trail, step)
+        self._serial += 1
+        tally.serial = self._serial
+        shard[key] = tally
+        return tally
+
+    def tallies(self) -> Iterator[tuple[str, Tally]]:
+        """All tallies with their thread's name; safe while other threads go on counting."""
+        for thread, shard in list(self.shards):
+            for tally in list(shard.values()):
+                yield thread, tally
+
+    def count(self, kind: Kind) -> int:
+        """Events of a kind so far, in all threads."""
+        return sum(tally.count for _, tally in self.tallies() if tally.kind == kind)

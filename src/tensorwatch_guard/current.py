@@ -1,0 +1,101 @@
+"""What is going on in this thread right now: the open happenings, and whether a call can be looked at.
+
+One happening is one finding. A watched call opens a happening; an absorbing one swallows the watched calls that torch or
+this package make inside it, never those made from anybody else's frame. A call that comes back to us for the same tensor
+(through a function mode or a subclass) is the same happening.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from .sites import TORCH
+
+if TYPE_CHECKING:
+    from .collector import Collector, Shard
+    from .operations import Operation
+    from .sites import Trail
+
+Tensor = torch.Tensor
+PLAIN: Final = frozenset({torch.Tensor, torch.nn.Parameter, torch.nn.Buffer})
+"""Types whose attributes can be read without calling anybody's ``__torch_function__``."""
+
+function_mode_on = torch._C._is_torch_function_mode_enabled
+without_function_dispatch = torch._C.DisableTorchFunction
+
+
+class Happening:
+    """A watched call that is running."""
+
+    __slots__ = ("absorbs", "data", "outer", "row", "seen_by", "started", "subject", "trail", "waits")
+
+    def __init__(self, row: Operation, subject: object, trail: Trail, outer: Happening | None) -> None:
+        self.row = row
+        self.subject = subject
+        self.trail = trail
+        self.outer = outer
+        self.absorbs = row.absorbs
+        self.seen_by: tuple[str, ...] = ("calls",)
+        self.waits = 0
+        self.started = 0
+        self.data: Any = None
+
+    def swallows(self, row: Operation, subject: object, kind_of_file: int) -> bool:
+        """Whether a watched call made now belongs to this happening or to one around it."""
+        if kind_of_file >= TORCH:
+            happening: Happening | None = self
+            while happening is not None:
+                if happening.absorbs:
+                    return True
+                happening = happening.outer
+        return self.row is row and self.subject is subject and subject is not None
+
+
+class Here:
+    """One thread's state. ``busy`` is set while our own code runs torch or NumPy calls that must not be seen."""
+
+    __slots__ = ("busy", "generation", "kept", "name", "open", "shards")
+
+    def __init__(self) -> None:
+        self.open: Happening | None = None
+        self.busy = False
+        self.generation = -1
+        self.kept: dict[Collector, Shard] = {}
+        self.shards: tuple[tuple[Shard, Collector], ...] = ()
+        self.name = threading.current_thread().name
+
+
+class Local(threading.local):
+    """``local.here`` is made at a thread's first watched call."""
+
+    here: Here
+
+    def __init__(self) -> None:
+        self.here = Here()
+
+
+LOCAL: Final = Local()
+
+
+def is_plain(value: object) -> bool:
+    """Whether the attributes of a tensor can be read without anybody noticing."""
+    return type(value) in PLAIN and not function_mode_on()
+
+
+def on_cpu(tensor: torch.Tensor) -> bool:
+    """``tensor.is_cpu`` without a call of the user's ``__torch_function__``."""
+    if is_plain(tensor):
+        return tensor.is_cpu
+    with without_function_dispatch():
+        return tensor.is_cpu
+
+
+def is_real(tensor: object) -> bool:
+    """False for fake, functional and vmapped tensors: they stand for values that are not there."""
+    if type(tensor) in PLAIN:
+        return not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    name = type(tensor).__name__
+    return name not in ("FakeTensor", "FunctionalTensor")

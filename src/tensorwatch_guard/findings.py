@@ -1,0 +1,157 @@
+"""From a collector's tallies to the findings of a report: sites, ids, rules, severities, stories.
+
+All that is dear is done here, once, when somebody asks for a report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from .collector import Collector, Link, Tally
+from .rules import advice, rule_for, severity_of
+from .sites import Trail, comment_allowance, identity
+from .words import DIRECTIONS, Direction, Finding, Related, Site
+
+Live = Mapping[tuple[object, ...], int]
+
+
+class Sum:
+    """Tallies of all threads for one finding."""
+
+    __slots__ = ("first", "tallies", "threads")
+
+    def __init__(self, first: Tally) -> None:
+        self.first = first
+        self.tallies: list[Tally] = []
+        self.threads: dict[str, None] = {}
+
+    def add(self, thread: str, tally: Tally) -> None:
+        """One more thread's share."""
+        self.tallies.append(tally)
+        for name in tally.threads or (thread,):
+            self.threads[name] = None
+
+
+def findings(collector: Collector, live: Live, steps: int) -> tuple[Finding, ...]:
+    """Everything a collector has seen, in the order in which it was first seen.
+
+    Args:
+        collector: of one guard.
+        live: live aliases by (op, trail's key), see ``Memory.live``.
+        steps: steps since the guard was entered.
+    """
+    sums = _sums(collector)
+    consumed = _consumed(sums)
+    made = [_finding(one, collector, live, steps, consumed) for one in sums]
+    return tuple(finding for finding in made if finding is not None)
+
+
+def _sums(collector: Collector) -> list[Sum]:
+    sums: dict[tuple[object, ...], Sum] = {}
+    for thread, tally in collector.tallies():
+        if tally.folded:
+            continue
+        certain = tally.details.get("certain"), tally.details.get("type")
+        key = (tally.kind, tally.op, tally.trail.key, tally.extra and tally.extra.key, id(tally.grant), certain)
+        known = sums.get(key)
+        if known is None:
+            known = sums[key] = Sum(tally)
+        known.add(thread, tally)
+    return sorted(sums.values(), key=lambda one: min(tally.serial for tally in one.tallies))
+
+
+def _consumed(sums: Iterable[Sum]) -> dict[tuple[object, ...], list[Tally]]:
+    """Mutations whose value was used: (trail's key, interval's other end) to the hazards that used it."""
+    found: dict[tuple[object, ...], list[Tally]] = {}
+    for one in sums:
+        if one.first.kind == "hazard" and one.first.details.get("certain"):
+            for tally in one.tallies:
+                for link in tally.links.values():
+                    if link.role == "written-by":
+                        found.setdefault((link.trail.key, link.extra and link.extra.key), []).append(one.first)
+    return found
+
+
+def _finding(
+    one: Sum, collector: Collector, live: Live, steps: int, consumed: Mapping[tuple[object, ...], list[Tally]]
+) -> Finding | None:
+    tally = one.first
+    direction = tally.details.get("direction")
+    if collector.config.setting(tally.kind, direction if direction in DIRECTIONS else None).level == "off":
+        return None
+    count = sum(each.count for each in one.tallies)
+    blocking = sum(each.blocking for each in one.tallies)
+    details = _details(one, live)
+    site, origin = tally.trail.site, tally.trail.origin_site
+    related = [_related(link) for each in one.tallies for link in each.links.values()]
+    users = consumed.get((tally.trail.key, tally.extra and tally.extra.key), []) if tally.kind == "mutation" else []
+    related += [Related("consumed-by", identity("hazard", user.op, user.trail), user.trail.site) for user in users]
+    rule = rule_for(tally.kind, tally.op, tally.implicit, {**details, "blocking": bool(blocking)})
+    found = Finding(
+        id=identity(tally.kind, tally.op, tally.trail, tally.extra),
+        kind=tally.kind,
+        op=tally.op,
+        rule=rule.id,
+        severity=severity_of(rule, count=count, steps=steps, consumed=bool(users)),
+        site=site,
+        origin=origin,
+        via=tally.via,
+        count=count,
+        per_step=round(count / steps, 4) if steps else 0.0,
+        bytes=sum(each.nbytes + each.unit_bytes * each.count for each in one.tallies),
+        blocked_s=sum(each.blocked_ns for each in one.tallies) / 1e9,
+        blocking=bool(blocking),
+        implicit=tally.implicit,
+        threads=tuple(one.threads),
+        first_step=max(min(each.first_step for each in one.tallies) - collector.first, 0),
+        last_step=max(max(each.last_step for each in one.tallies) - collector.first, 0),
+        allowed=_allowed(tally, site),
+        related=tuple(dict.fromkeys(related)),
+        details=details,
+    )
+    return replace(found, advice=advice(rule, found))
+
+
+def _details(one: Sum, live: Live) -> dict[str, Any]:
+    details = dict(one.first.details)
+    if one.first.kind == "alias":
+        details["live"] = live.get((one.first.op, one.first.trail.key), 0)
+    between = details.get("between")
+    if between is not None:
+        details["between"] = [site_json(end.site) for end in between]
+    more: dict[str, int] = {}
+    for tally in one.tallies:
+        for name, count in tally.more.items():
+            more[name] = more.get(name, 0) + count
+    if more:
+        details["more"] = more
+    return details
+
+
+def site_json(site: Site | None) -> dict[str, Any] | None:
+    """A site as it stands in the report file."""
+    if site is None:
+        return None
+    return {name: getattr(site, name) for name in ("file", "line", "end_line", "column", "end_column", "function", "source")}
+
+
+def _related(link: Link) -> Related:
+    return Related(link.role, identity(link.kind, link.op, link.trail, link.extra), link.trail.site)
+
+
+def _allowed(tally: Tally, site: Site | None) -> str | None:
+    if tally.grant is not None:
+        return str(tally.grant)
+    if site is None:
+        return None
+    comment = comment_allowance(site)
+    if comment is None:
+        return None
+    kinds, reason = comment
+    direction: Direction | None = tally.details.get("direction")
+    return (reason or "allowed on the line") if kinds & {tally.kind, direction, "*"} else None
+
+
+__all__ = ["Trail", "findings", "site_json"]

@@ -1,0 +1,257 @@
+"""``guard``: what users hold in their hands. A context manager, a decorator, or a pair of calls."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
+
+from .collector import Collector
+from .options import Config
+from .running import RUNNING
+from .sites import NOWHERE, trail
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from .report.model import Report
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppress`` and ``closing`` do
+    """Learn where a program copies between devices, waits, and shares memory that is written later.
+
+    Use it as ``with guard() as g:``, as ``@guard`` or ``@guard(sync="error")`` on a function, a coroutine function or a
+    generator function, or with ``g.start()`` and ``g.stop()``. It may be entered again after it was left; guards nest and
+    may be open in several threads at once.
+
+    Args:
+        level: ``"off"``, ``"log"``, ``"warn"`` or ``"error"`` for sync, transfer, mutation and hazard; reads, aliases and
+            refusals are only logged unless they are named.
+        **options: see ``docs/options.md``.
+
+    Raises:
+        ConfigError: (a ValueError) for an unknown option or a bad value, before anything is patched.
+    """
+
+    def __new__(cls, level: Any = "log", **options: Any) -> Any:
+        """``@guard`` without brackets gets the function itself."""
+        if callable(level):
+            return cls(**options)(level)
+        return super().__new__(cls)
+
+    def __init__(self, level: Any = "log", **options: Any) -> None:
+        self._set_up(Config.from_keywords(level, **options), process_report=False)
+
+    @classmethod
+    def from_config(cls, config: Config, process_report: bool = False) -> Self:
+        """A guard of a ready config. ``process_report``: it stands for a whole process and reports at its end."""
+        self = super().__new__(cls)
+        self._set_up(config, process_report)
+        return self
+
+    def _set_up(self, config: Config, process_report: bool) -> None:
+        config.check_files()
+        self.config = config
+        self._process_report = process_report
+        self._collector: Collector | None = None
+        self._entered = False
+        self._depth = 0
+        self._outermost = False
+        self._report: Report | None = None
+        self._started = 0.0
+        self._started_at = ""
+        self._duration = 0.0
+        self._base = 0
+
+    # -- opening and closing -------------------------------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """Open the guard.
+
+        Raises:
+            RuntimeError: if it is open already.
+        """
+        if self._entered:
+            raise RuntimeError("this guard is open already: leave it first, or make a second one with guard()")
+        self._collector = None
+        self._duration = 0.0
+        self._open()
+        self._entered = True
+        return self
+
+    def stop(self) -> Report:
+        """Close the guard and return its report.
+
+        Raises:
+            RuntimeError: if it is not open.
+        """
+        if not self._entered:
+            raise RuntimeError("this guard is not open: enter it with `with guard() as g:` or g.start() first")
+        self._entered = False
+        self._close(None)
+        return self.report
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not self._entered:
+            raise RuntimeError("this guard is not open: it was left already")
+        self._entered = False
+        self._close(error)
+        self._finish(error)
+
+    def _open(self) -> None:
+        if self._collector is None:
+            self._collector = Collector(self.config, RUNNING.step)
+            self._started_at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        self._report = None
+        self._outermost = RUNNING.open(self, self._collector, trail(sys._getframe(2)))
+        self._started = time.perf_counter()
+
+    def _close(self, error: BaseException | None) -> None:
+        collector = cast(Collector, self._collector)
+        collector.aborted = error is not None
+        RUNNING.before_close(self, collector, trail(sys._getframe(2)))
+        self._duration += time.perf_counter() - self._started
+        self._started = 0.0
+        self._report = RUNNING.report_of(self, collector)
+        RUNNING.close(self, collector)
+
+    def _finish(self, error: BaseException | None) -> None:
+        from .printing import finish
+
+        finish(self, cast("Report", self._report), error)
+
+    def finish(self, stream: TextIO | None = None) -> None:
+        """Print and write the report as at the end of a process."""
+        from .printing import finish
+
+        finish(self, self.report, None, stream)
+
+    # -- the decorator -------------------------------------------------------------------------------------------------
+
+    def __call__(self, function: F) -> F:
+        """Guard every call of ``function``; ``function.guard.report`` is one report for all of them."""
+        wrapper: Any
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def wrapper(*args: Any, **kwargs: Any) -> Any:
+                with self._call():
+                    return await function(*args, **kwargs)
+
+        elif inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                with self._call():
+                    return (yield from function(*args, **kwargs))
+
+        elif inspect.isasyncgenfunction(function):
+
+            @functools.wraps(function)
+            async def wrapper(*args: Any, **kwargs: Any) -> Any:
+                with self._call():
+                    async for value in function(*args, **kwargs):
+                        yield value
+
+        else:
+
+            @functools.wraps(function)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                with self._call():
+                    return function(*args, **kwargs)
+
+        wrapper.guard = self
+        return cast(F, wrapper)
+
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        with RUNNING.lock:
+            self._depth += 1
+            if self._depth == 1:
+                self._open()
+        error: BaseException | None = None
+        try:
+            yield
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            with RUNNING.lock:
+                self._depth -= 1
+                last = self._depth == 0
+                if last:
+                    self._close(error)
+            if last:
+                self._finish(error)
+
+    # -- while it is open ----------------------------------------------------------------------------------------------
+
+    @property
+    def report(self) -> Report:
+        """What was seen: of the last run, or of the one under way so far.
+
+        Raises:
+            RuntimeError: if the guard was never open.
+        """
+        if self._report is not None:
+            return self._report
+        if self._collector is None:
+            raise RuntimeError("nothing to report: this guard was never open")
+        return RUNNING.report_of(self, self._collector)
+
+    def step(self) -> None:
+        """One training step is over. Without it, the optimizer that has stepped most often counts."""
+        RUNNING.step_by_hand()
+
+    def check(self) -> Any:
+        """Look at all shared memory now; the mutations found since the last ``check()``."""
+        if self._collector is None or not (self._entered or self._depth):
+            raise RuntimeError("check() looks at live memory: call it while the guard is open")
+        return RUNNING.check(self, self._collector, trail(sys._getframe(1)))
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """This guard hears nothing inside; others go on."""
+        if self._collector is None or not (self._entered or self._depth):
+            raise RuntimeError("paused() is for an open guard")
+        collector = self._collector
+        RUNNING.pause(collector)
+        try:
+            yield
+        finally:
+            RUNNING.resume(collector)
+
+    @property
+    def duration(self) -> float:
+        """Seconds it was open."""
+        return self._duration + (time.perf_counter() - self._started if self._started else 0.0)
+
+    @property
+    def started_at(self) -> str:
+        """When it was first entered, ISO 8601."""
+        return self._started_at
+
+    @property
+    def is_outermost(self) -> bool:
+        """Whether no other guard was open when it was entered."""
+        return self._outermost
+
+    @property
+    def is_process_report(self) -> bool:
+        """Whether it stands for a whole process."""
+        return self._process_report
+
+
+__all__ = ["NOWHERE", "guard"]

@@ -1,0 +1,238 @@
+"""Shared memory as a session tells it: aliases, mutations and hazards become findings of every open guard.
+
+``sharing/`` knows memory and nothing of findings; this room stands between it and the session.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from .sharing.contents import describe
+from .sharing.graph import Stale, Suspect, stale
+from .sharing.ledger import Alias, Piece, is_live
+from .sharing.owners import Owner
+from .sharing.writes import Moment, Mutation, Writes, now
+from .sites import NOWHERE, Trail
+from .words import Region
+
+if TYPE_CHECKING:
+    from .operations import Operation
+    from .session import Session
+
+WALK_SHARE: Final = 0.02
+"""Part of wall time that looking through autograd graphs for stale values may take, after a first second's worth."""
+WALK_GRACE_NS: Final = 50_000_000
+WRITE: Final = "write"
+MODES: Final = ("off", "check", "auto", "exact")
+
+
+class Memory:
+    """The shared memory of the live session. ``mode`` is the ``writes`` option."""
+
+    def __init__(self, session: Session, mode: str, share: float = 0.02) -> None:
+        self.session = session
+        self.mode = mode
+        self.writes = Writes(self._mutated, self._moved, share)
+        self.started = perf_counter_ns()
+        self.walked_ns = 0
+        self.walks_skipped = 0
+        self._suspects: dict[int, tuple[Suspect, Mutation]] = {}
+
+    # -- sharing -------------------------------------------------------------------------------------------------------
+
+    def shared(
+        self,
+        row: Operation,
+        at: Trail,
+        direction: str,
+        tensor: torch.Tensor,
+        region: Region,
+        owner: Callable[[], Owner],
+        side: object | None,
+        file_backed: bool,
+    ) -> None:
+        """Memory was handed out: an alias finding, and an entry in the ledger."""
+        moment = now(at)
+        self.writes.share(row.name, direction, moment, tensor, region, owner, side, file_backed, watch=self.mode != "off")
+        self.session.sharing = True
+
+        def details() -> dict[str, Any]:
+            return {
+                "direction": direction,
+                "shape": list(region.shape),
+                "dtype": region.dtype,
+                "nbytes": tensor.numel() * region.itemsize,
+                "requires_grad": bool(tensor.requires_grad),
+            }
+
+        self.session.emit(
+            "alias", row.name, at, nbytes=tensor.numel() * region.itemsize, implicit=row.implicit, details=details
+        )
+
+    def live(self, since: int) -> dict[tuple[object, ...], int]:
+        """Aliases that can still be written from both sides, by (op, trail's key)."""
+        with self.writes.lock:
+            return self.writes.ledger.live(since)
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    def peek(self, address: int | None, at: Trail) -> None:
+        """An event that is no boundary."""
+        if self.mode != "off":
+            self.writes.peek(address, now(at))
+
+    def boundary(self, at: Trail, *, torch_wrote: bool = False, final: bool = False) -> None:
+        """Everything shared is looked at. ``final``: at a guard's exit, which has no place in the user's code."""
+        if self.mode != "off":
+            self.writes.boundary(now(NOWHERE if final else at), torch_wrote=torch_wrote)
+
+    @property
+    def last_serial(self) -> int:
+        """The serial number of the newest alias."""
+        return self.writes.ledger.last_serial
+
+    def raise_mode(self, mode: str, moment: Moment) -> None:
+        """A nested guard may ask for more than the one around it."""
+        if MODES.index(mode) > MODES.index(self.mode):
+            self.mode = mode
+
+    def blind_spots(self) -> list[str]:
+        """What was not looked at, in words."""
+        spots = ["torch.FloatTensor(array), which shares memory and cannot be watched"]
+        if self.walks_skipped:
+            spots.append(f"{self.walks_skipped} of the graphs were not searched for stale values: the time budget was spent")
+        return spots
+
+    def _mutated(self, mutation: Mutation) -> None:
+        at = mutation.after.trail
+        if mutation.unseen:
+            self._suspect(mutation)
+        before = None if mutation.exact else mutation.before.trail
+
+        def details() -> dict[str, Any]:
+            region, elements, old, new = describe(mutation.piece.region, mutation.change)
+            return {
+                "writer": mutation.writer,
+                "exact": mutation.exact,
+                "between": None if before is None else (before, at),
+                "region": region,
+                "elements": elements,
+                "before": old,
+                "after": new,
+                "seen_by": [mutation.by],
+            }
+
+        tallies = self.session.emit(
+            "mutation",
+            WRITE,
+            at,
+            key=None if before is None else before.key,
+            nbytes=mutation.change.last - mutation.change.first,
+            details=details,
+            thread=mutation.thread or None,
+        )
+        for tally in tallies:
+            tally.extra = before
+            if tally.details.get("writer") != mutation.writer:
+                tally.more["writer"] = tally.more.get("writer", 0) + 1
+            for alias in mutation.aliases:
+                tally.link("shared-by", "alias", alias.op, alias.trail)
+
+    # -- hazards -------------------------------------------------------------------------------------------------------
+
+    def _suspect(self, mutation: Mutation) -> None:
+        region = mutation.piece.region
+        first, last = mutation.before, mutation.after
+        sequences = {}
+        if mutation.sequence is not None:
+            sequences[last.thread] = (mutation.sequence, mutation.sequence)
+        elif first.thread == last.thread:
+            sequences[last.thread] = (first.sequence, last.sequence)
+        suspect = Suspect(
+            0, region.address + mutation.change.first, region.address + mutation.change.last, sequences
+        )
+        self._suspects[mutation.piece.key] = (suspect, mutation)
+
+    def before_backward(self, at: Trail, roots: Sequence[torch.Tensor]) -> None:
+        """Look at all memory, then for values that the graph saved before a write autograd did not see."""
+        self.boundary(at)
+        if not self._suspects or not roots:
+            return
+        started = perf_counter_ns()
+        if self.walked_ns > WALK_GRACE_NS + WALK_SHARE * (started - self.started):
+            self.walks_skipped += 1
+            return
+        pairs = list(self._suspects.values())
+        suspects = [Suspect(i, s.low, s.high, s.sequences) for i, (s, _) in enumerate(pairs)]
+        found = stale(roots, suspects)
+        self.walked_ns += perf_counter_ns() - started
+        if found:
+            self._stale(at, found, [mutation for _, mutation in pairs])
+
+    def _stale(self, at: Trail, found: Sequence[Stale], mutations: Sequence[Mutation]) -> None:
+        certain = [one for one in found if one.certain]
+        first = (certain or list(found))[0]
+        tallies = self.session.emit(
+            "hazard",
+            "backward",
+            at,
+            key=("stale-gradient", bool(certain)),
+            details={
+                "type": "stale-gradient",
+                "certain": bool(certain),
+                "node": first.node,
+                "saved": first.attribute,
+                "nodes": len(found),
+            },
+        )
+        for tally in tallies:
+            for one in found:
+                mutation = mutations[one.suspect]
+                extra = None if mutation.exact else mutation.before.trail
+                tally.link("written-by", "mutation", WRITE, mutation.after.trail, extra)
+                for alias in mutation.aliases:
+                    tally.link("shared-by", "alias", alias.op, alias.trail)
+
+    def _moved(self, piece: Piece, moment: Moment) -> None:
+        """An owner was found with other memory: what was handed out points to memory that is gone."""
+        self._dangling(moment.trail, "resize", list(piece.aliases.values()), told="later")
+
+    def relocating(self, at: Trail, op: str, storage: torch.UntypedStorage) -> None:
+        """A storage is about to get other memory: arrays that were handed out will dangle."""
+        with self.writes.lock:
+            handed_out = [
+                alias
+                for piece in self.writes.ledger.at(storage.data_ptr())
+                for alias in list(piece.aliases.values())
+                if alias.direction.startswith("tensor->") and (alias.side is None or alias.side() is not None)
+            ]
+            for alias in handed_out:
+                self.writes.release(alias)
+        if handed_out:
+            self._dangling(at, op, handed_out, told="before")
+
+    def _dangling(self, at: Trail, op: str, aliases: list[Alias], told: str) -> None:
+        tallies = self.session.emit(
+            "hazard",
+            op,
+            at,
+            key="dangling-alias",
+            details={"type": "dangling-alias", "certain": True, "node": None, "told": told, "aliases": len(aliases)},
+        )
+        for tally in tallies:
+            for alias in aliases:
+                tally.link("shared-by", "alias", alias.op, alias.trail)
+
+    # -- ends ----------------------------------------------------------------------------------------------------------
+
+    def clear(self) -> None:
+        """The session is over."""
+        self._suspects.clear()
+        self.writes.clear()
+
+

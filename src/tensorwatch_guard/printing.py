@@ -1,0 +1,59 @@
+"""When a report is shown and where: once, at the end of the outermost block, if there is something to mend.
+
+A file asked for is written here, too. Nothing kept is lost: where a file cannot be written, the text still goes to stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Final, TextIO
+
+if TYPE_CHECKING:
+    from .guard import guard
+    from .report.model import Report
+
+_TOLD: Final = frozenset({"warning", "error", "critical"})
+
+
+def finish(done: guard, report: Report, error: BaseException | None, stream: TextIO | None = None) -> None:
+    """Write the files and print what is to be printed."""
+    config = done.config
+    if config.json is not None:
+        _write(report, config.json)
+    if config.report is False:
+        return
+    worth_it = any(finding.severity in _TOLD and finding.allowed is None for finding in report.findings)
+    if isinstance(config.report, str):
+        _write_text(report, config.report)
+    elif config.report is not None and not isinstance(config.report, str | bool):
+        config.report.write(str(report) + "\n")
+    elif done.is_process_report or (done.is_outermost and worth_it):
+        _print(report, stream or sys.stderr)
+
+
+def _print(report: Report, stream: TextIO) -> None:
+    from .report.text import render
+
+    stream.write(render(report, stream=stream) + "\n")
+    stream.flush()
+
+
+def _write(report: Report, path: str) -> None:
+    from .values import file_for
+
+    try:
+        report.dump(file_for(path))
+    except OSError as error:
+        print(f"tensorwatch_guard: {path} cannot be written ({error}); the report follows", file=sys.stderr)
+        _print(report, sys.stderr)
+
+
+def _write_text(report: Report, path: str) -> None:
+    from .values import file_for
+
+    try:
+        with open(file_for(path), "w", encoding="utf-8") as file:
+            file.write(str(report) + "\n")
+    except OSError as error:
+        print(f"tensorwatch_guard: {path} cannot be written ({error}); the report follows", file=sys.stderr)
+        _print(report, sys.stderr)

@@ -1,0 +1,184 @@
+"""The long way of a watched call: a happening is opened, the call runs, its outcome is told.
+
+Whatever goes wrong in here is a fault of ours and is kept away from the user; whatever the call itself raises passes
+unchanged.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import Any, Final
+
+import torch
+
+from ..current import LOCAL, Happening, Tensor, on_cpu
+from ..operations import Operation
+from ..session import SESSION, Session
+from ..sites import FILES, OWN, TORCH, Trail
+from .install import Hook
+
+_get_frame: Final = sys._getframe
+_compiler: Final = torch.compiler
+
+
+class Outcome:
+    """A watched call that has run: what it got, what it gave, how long the host was in it (nanoseconds)."""
+
+    __slots__ = ("args", "happening", "kwargs", "method", "nanoseconds", "result", "row", "subject")
+
+    def __init__(self, happening: Happening, subject: Any, args: Any, kwargs: Any, method: bool) -> None:
+        self.happening = happening
+        self.row: Operation = happening.row
+        self.subject = subject
+        self.args = args
+        self.kwargs = kwargs
+        self.method = method
+        self.result: Any = None
+        self.nanoseconds = 0
+
+    @property
+    def trail(self) -> Trail:
+        """Site and origin of the call."""
+        return self.happening.trail
+
+    @property
+    def waits(self) -> int:
+        """How often the accelerator's own call-backs said that the host waits."""
+        return self.happening.waits
+
+    @property
+    def seen_by(self) -> list[str]:
+        """The layers that saw it."""
+        return ["calls", "trace"] if self.waits else ["calls"]
+
+    @property
+    def via(self) -> tuple[str, ...]:
+        """Nothing: the call layer sees the user's own call."""
+        return ()
+
+    def sync(self, tensor: Tensor | None, nbytes: int = 0, explicit: bool = False) -> None:
+        """The host waited for a device in this call."""
+        SESSION.emit(
+            "sync",
+            self.row.name,
+            self.trail,
+            nbytes=nbytes,
+            blocked_ns=self.nanoseconds,
+            blocking=True,
+            implicit=self.row.implicit and not explicit,
+            details={"device": device_name(tensor), "seen_by": self.seen_by},
+        )
+
+    def peek(self, tensor: Tensor) -> None:
+        """An event that is no boundary: look at the memory at hand."""
+        if SESSION.sharing:
+            SESSION.peek_at(self.trail, tensor)
+
+
+def device_name(tensor: Tensor | None) -> str:
+    """``cuda:0``, with "(simulated)" where it is one."""
+    if tensor is None:
+        return SESSION.device_label(None)
+    with torch._C.DisableTorchFunction():
+        return SESSION.device_label(tensor.device)
+
+
+def refused(row: Operation, trail: Trail, error: Exception, kwargs: dict[str, Any]) -> None:
+    """A conversion that PyTorch itself refused; errors out of the user's own code are none."""
+    try:
+        if not isinstance(error, RuntimeError | TypeError | ValueError | BufferError):
+            return
+        if "copy" in kwargs and row.name == "Tensor.__array__" and isinstance(error, TypeError):
+            return  # NumPy asks with copy= first and again without
+        step = error.__traceback__
+        while step is not None:
+            if FILES[step.tb_frame.f_code.co_filename] not in (TORCH, OWN):
+                return
+            step = step.tb_next
+        message = str(error).split("\n")[0]
+        SESSION.emit(
+            "refusal", row.name, trail, implicit=row.implicit, details={"exception": type(error).__name__, "message": message}
+        )
+    except Exception as fault:
+        SESSION.fault(row.name, fault)
+
+
+def watched(
+    row: Operation,
+    after: Callable[[Session, Outcome], None],
+    before: Callable[[Session, Outcome], None] | None = None,
+    refusals: bool = True,
+) -> Hook:
+    """A probe that opens a happening. ``before`` may raise a violation; ``after`` may not raise at all."""
+    session = SESSION
+    name = row.name
+
+    def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        if not session.collectors or _compiler._is_compiling_flag:
+            return wrapped(*args, **kwargs)
+        outcome = None
+        try:
+            method = instance is not None
+            subject = instance if method else (args[0] if args else None)
+            happening = session.begin(row, subject, _get_frame(1))
+            if happening is not None:
+                outcome = Outcome(happening, subject, args, kwargs, method)
+        except Exception as error:
+            session.fault(name, error)
+        if outcome is None:
+            return wrapped(*args, **kwargs)
+        violation = _first_word(session, outcome, before)
+        if violation is not None:
+            session.end(outcome.happening)
+            raise violation
+        started = perf_counter_ns()
+        try:
+            result = outcome.result = wrapped(*args, **kwargs)
+        except BaseException as error:
+            session.end(outcome.happening)
+            if refusals and isinstance(error, Exception):
+                refused(row, outcome.trail, error, kwargs)
+            raise
+        outcome.nanoseconds = perf_counter_ns() - started
+        session.end(outcome.happening)
+        violation = _contained(session, name, after, outcome)
+        if violation is not None:
+            raise violation
+        return result
+
+    return probe
+
+
+Step = Callable[[Session, Outcome], None]
+
+
+def _first_word(session: Session, outcome: Outcome, before: Step | None) -> Exception | None:
+    """Policy speaks before the call, then the probe itself."""
+    if session.strict and session.gate is not None:
+        violation = _contained(session, outcome.row.name, session.gate, outcome)
+        if violation is not None:
+            return violation
+    return _contained(session, outcome.row.name, before, outcome) if before is not None else None
+
+
+def _contained(session: Session, name: str, step: Step, outcome: Outcome) -> Exception | None:
+    """Run a step of ours. A violation is handed back to be raised; any other exception is a fault of ours."""
+    here = LOCAL.here
+    here.busy = True
+    try:
+        step(session, outcome)
+    except Exception as error:
+        if session.is_violation(error):
+            return error
+        session.fault(name, error)
+    finally:
+        here.busy = False
+    return None
+
+
+def is_host(value: object) -> bool:
+    """Whether a value is a tensor in host memory."""
+    return isinstance(value, Tensor) and on_cpu(value)

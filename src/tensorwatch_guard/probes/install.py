@@ -1,0 +1,206 @@
+"""Puts the probes of the operations table in place and takes them away again, leaving no trace.
+
+One install for the whole process; guards share it. Each probe is a ``wrapt.FunctionWrapper`` that pickles and copies as the
+function it stands for: bare wrappers break spawned DataLoaders, closures break ``torch.jit.script`` and Dynamo.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from types import CodeType, ModuleType
+from typing import Any, Final
+
+import torch
+import wrapt
+
+Hook = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
+
+_CACHES: Final = (
+    ("torch.overrides", "get_ignored_functions"),
+    ("torch.overrides", "get_default_nowrap_functions"),
+    ("torch.overrides", "get_testing_overrides"),
+    ("torch.overrides", "_get_overridable_functions"),
+    ("torch.overrides", "_get_tensor_methods"),
+    ("torch.utils._device", "_device_constructors"),
+    ("torch._dynamo.trace_rules", "get_tensor_method"),
+    ("torch._dynamo.variables.torch", "tracing_state_functions"),
+    ("torch._dynamo.variables.torch", "get_overridable_functions"),
+)
+"""Cached tables of PyTorch's own functions: filled while probes are in place, they would keep the probes for ever."""
+
+
+class _BoundProbe(wrapt.BoundFunctionWrapper):  # type: ignore[misc]
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.__wrapped__.__reduce_ex__(protocol)
+
+
+class Probe(wrapt.FunctionWrapper):  # type: ignore[misc]
+    """A FunctionWrapper that pickles and copies as the function it stands for."""
+
+    __bound_function_wrapper__ = _BoundProbe
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.__wrapped__.__reduce_ex__(protocol)
+
+    def __copy__(self) -> Probe:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Probe:
+        return self
+
+
+class Handle:
+    """One probe in place: what is needed to take it away again."""
+
+    __slots__ = ("attribute", "builtin", "owner", "probe")
+
+    def __init__(self, owner: Any, attribute: str, hook: Hook) -> None:
+        self.owner = owner
+        self.attribute = attribute
+        self.builtin = _builtin_name(getattr(owner, attribute)) if isinstance(owner, ModuleType) else None
+        self.probe = wrapt.wrap_object(owner, attribute, Probe, (hook,))
+        if self.builtin is not None:
+            torch.jit._builtins._register_builtin(self.probe, self.builtin)
+
+    def remove(self) -> None:
+        """Restore what was there; a wrapper that somebody put on top and left there stays, and ours under it is inert."""
+        if self.builtin is not None:
+            torch.jit._builtins._builtin_table.pop(id(self.probe), None)
+        try:
+            wrapt.unwrap_object(self.owner, self.attribute, self.probe, missing_ok=True)
+        except Exception:  # WrapperNotOutermostError: a plain function stands on top
+            return
+        if isinstance(self.owner, type) and _is_shadow(self.owner, self.attribute):
+            delattr(self.owner, self.attribute)
+
+
+def _builtin_name(function: Any) -> str | None:
+    """TorchScript knows some functions by identity: the wrapper has to be made known, too."""
+    try:
+        return torch.jit._builtins._find_builtin(function)
+    except Exception:
+        return None
+
+
+def _is_shadow(owner: type, attribute: str) -> bool:
+    """Non-LIFO removal can leave the inherited original as a slot of the class that had none."""
+    own = vars(owner).get(attribute)
+    return own is not None and any(vars(base).get(attribute) is own for base in owner.__mro__[1:])
+
+
+def resolve(target: str) -> tuple[Any, str] | None:
+    """``module:path.attribute`` to (owner, attribute); None where this torch lacks it. Imports nothing of Dynamo."""
+    module_name, _, path = target.partition(":")
+    try:
+        owner: Any = sys.modules.get(module_name) or importlib.import_module(module_name)
+        *parts, attribute = path.split(".")
+        for part in parts:
+            owner = getattr(owner, part)
+        getattr(owner, attribute)
+    except (ImportError, AttributeError):
+        return None
+    return owner, attribute
+
+
+class Installation:
+    """All probes of the process. ``lay`` and ``lift`` may be called in turn; both undo half-done work on an exception."""
+
+    def __init__(self, hooks: Iterable[tuple[str, Hook]], codes: Sequence[CodeType]) -> None:
+        self._hooks = [(found, hook) for target, hook in hooks if (found := resolve(target)) is not None]
+        self._codes = codes
+        self._handles: list[Handle] = []
+        self._filled: list[Any] = []
+        self._finder = _DynamoFinder(self)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the probes are on now."""
+        return bool(self._handles)
+
+    @property
+    def names(self) -> list[str]:
+        """What is patched right now, for ``doctor``."""
+        return [f"{getattr(h.owner, '__module__', '')}.{getattr(h.owner, '__qualname__', h.owner.__name__)}.{h.attribute}".lstrip(".") for h in self._handles]
+
+    def start(self) -> None:
+        """Put the probes in place and be ready for Dynamo."""
+        self._filled = [cache for cache in _caches() if cache.cache_info().currsize]
+        self.lay()
+        if "torch._dynamo" not in sys.modules:
+            sys.meta_path.insert(0, self._finder)
+
+    def stop(self) -> None:
+        """Take everything away."""
+        if self._finder in sys.meta_path:
+            sys.meta_path.remove(self._finder)
+        self.lift()
+        for cache in _caches():
+            if cache not in self._filled:
+                cache.cache_clear()
+
+    def lay(self) -> None:
+        """Wrap every target."""
+        try:
+            for (owner, attribute), hook in self._hooks:
+                self._handles.append(Handle(owner, attribute, hook))
+        except BaseException:
+            self.lift()
+            raise
+        self.skip_codes()
+
+    def lift(self) -> None:
+        """Unwrap every target, last first."""
+        while self._handles:
+            self._handles.pop().remove()
+
+    def skip_codes(self) -> None:
+        """Dynamo must not trace hooks: it would count graph breaks that the program does not have."""
+        frame = sys.modules.get("torch._dynamo.eval_frame")
+        skip = getattr(frame, "skip_code", None)
+        if skip is not None:
+            for code in self._codes:
+                skip(code)
+
+
+def _caches() -> list[Any]:
+    found = []
+    for module, name in _CACHES:
+        cache = getattr(sys.modules.get(module), name, None)
+        if cache is not None and hasattr(cache, "cache_info"):
+            found.append(cache)
+    return found
+
+
+class _DynamoFinder(importlib.abc.MetaPathFinder):
+    """Lifts the probes while ``torch._dynamo`` is first imported: its rule tables keep the functions they saw."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        """Dynamo's own spec with a loader that works on an unpatched torch; None for everything else."""
+        if name != "torch._dynamo" or self not in sys.meta_path:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.loader is not None and hasattr(spec.loader, "exec_module"):
+            loader = spec.loader
+            run = loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                del loader.exec_module  # type: ignore[attr-defined]
+                on = self._installation.in_place
+                self._installation.lift()
+                try:
+                    run(module)
+                finally:
+                    if on:
+                        self._installation.lay()
+
+            loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec

@@ -1,0 +1,171 @@
+"""Probes of copies between devices and of explicit waits."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+import torch
+
+from ..current import LOCAL, PLAIN, Tensor, function_mode_on, is_real, on_cpu
+from ..operations import Operation
+from ..operations.copies import move_of
+from ..session import SESSION, Session
+from .happen import Outcome, watched
+from .install import Hook
+
+_get_frame: Final = sys._getframe
+
+
+def move(row: Operation) -> Hook:
+    """``to``, ``cpu``, ``cuda``, ``copy_``...: a transfer if the memory is another device's afterwards."""
+    long_way = watched(row, _moved)
+    session = SESSION
+
+    def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        if not session.devices and type(instance) in PLAIN and not function_mode_on():
+            return wrapped(*args, **kwargs)  # nothing can move
+        return long_way(wrapped, instance, args, kwargs)
+
+    return probe
+
+
+def _moved(session: Session, outcome: Outcome) -> None:
+    source, target = outcome.subject, outcome.result
+    if outcome.row.name == "Tensor.copy_":
+        source = outcome.args[0] if outcome.args else outcome.kwargs.get("src")
+    if not (isinstance(source, Tensor) and isinstance(target, Tensor) and is_real(source) and is_real(target)):
+        return
+    into = target if outcome.row.name == "Tensor.copy_" else None
+    non_blocking = bool(outcome.kwargs.get("non_blocking", False)) or _positional_non_blocking(outcome)
+    transfer(session, outcome, source, target, into, non_blocking)
+
+
+def _positional_non_blocking(outcome: Outcome) -> bool:
+    """``to(device, dtype, True)``, ``cuda(device, True)``, ``copy_(src, True)``: the only bool that stands by position first."""
+    flags = [value for value in outcome.args if isinstance(value, bool)]
+    return bool(flags and flags[0])
+
+
+def transfer(
+    session: Session, outcome: Outcome, source: Tensor, target: Tensor, into: Tensor | None, non_blocking: bool
+) -> None:
+    """Tell a transfer, or nothing where source and target live on one device."""
+    with torch._C.DisableTorchFunction():
+        found = move_of(source, target.device, into=into, dtype=target.dtype, non_blocking=non_blocking)
+    if found is None:
+        return
+    suffix = session.device_suffix
+    blocking = found.blocking or bool(outcome.waits)
+    session.emit(
+        "transfer",
+        outcome.row.name,
+        outcome.trail,
+        nbytes=found.nbytes,
+        blocked_ns=outcome.nanoseconds if blocking else 0,
+        blocking=blocking,
+        implicit=outcome.row.implicit,
+        details={
+            "direction": found.direction,
+            "src": found.source + (suffix if found.source != "cpu" else ""),
+            "dst": found.destination + (suffix if found.destination != "cpu" else ""),
+            "pinned": found.pinned,
+            "non_blocking": found.non_blocking,
+            "seen_by": outcome.seen_by,
+        },
+    )
+
+
+def module(row: Operation) -> Hook:
+    """A whole module moves: one transfer with the sum of bytes; the moves inside belong to it."""
+    return watched(row, _module_moved, _module_before, refusals=False)
+
+
+def _memory_of(module: torch.nn.Module) -> dict[str, tuple[torch.device, int]]:
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    return {name: (tensor.device, tensor.nbytes) for name, tensor in tensors if is_real(tensor)}
+
+
+def _module_before(session: Session, outcome: Outcome) -> None:
+    if not session.devices:
+        return
+    if outcome.row.name == "Module.load_state_dict":
+        state = outcome.args[0] if outcome.args else outcome.kwargs.get("state_dict", {})
+        outcome.happening.data = {name: (t.device, t.nbytes) for name, t in state.items() if isinstance(t, Tensor)}
+    else:
+        outcome.happening.data = _memory_of(outcome.subject)
+
+
+def _module_moved(session: Session, outcome: Outcome) -> None:
+    before = outcome.happening.data
+    if not before:
+        return
+    after = _memory_of(outcome.subject)
+    crossed = [
+        (start, after[name][0], nbytes)
+        for name, (start, nbytes) in before.items()
+        if name in after and start != after[name][0] and "meta" not in (start.type, after[name][0].type)
+    ]
+    if not crossed:
+        return
+    start, end, _ = crossed[0]
+    direction = "h2d" if start.type == "cpu" else "d2h" if end.type == "cpu" else "d2d"
+    flags = outcome.kwargs.get("non_blocking", False)
+    blocking = direction != "d2d"
+    session.emit(
+        "transfer",
+        outcome.row.name,
+        outcome.trail,
+        nbytes=sum(nbytes for _, _, nbytes in crossed),
+        blocked_ns=outcome.nanoseconds if blocking else 0,
+        blocking=blocking,
+        details={
+            "direction": direction,
+            "src": session.device_label(start) if start.type != "cpu" else "cpu",
+            "dst": session.device_label(end) if end.type != "cpu" else "cpu",
+            "pinned": False if direction == "h2d" else None,
+            "non_blocking": bool(flags),
+            "seen_by": outcome.seen_by,
+            "tensors": len(crossed),
+        },
+    )
+
+
+def wait(row: Operation) -> Hook:
+    """An explicit synchronize."""
+
+    def waited(session: Session, outcome: Outcome) -> None:
+        session.emit(
+            "sync",
+            row.name,
+            outcome.trail,
+            blocked_ns=outcome.nanoseconds,
+            blocking=True,
+            details={"device": _device_of(outcome), "seen_by": outcome.seen_by},
+        )
+
+    return watched(row, waited, refusals=False)
+
+
+def _device_of(outcome: Outcome) -> str:
+    if outcome.row.name.endswith("synchronize") and hasattr(outcome.subject, "device"):
+        return SESSION.device_label(outcome.subject.device)
+    kind = outcome.row.name.split(".")[1]
+    if kind == "accelerator":
+        current = torch.accelerator.current_accelerator()
+        kind = current.type if current is not None else kind
+    return f"{kind}{SESSION.device_suffix}"
+
+
+def absorb(row: Operation) -> Hook:
+    """A call that only swallows what happens inside."""
+    return watched(row, lambda session, outcome: None, refusals=False)
+
+
+def host_tensor(value: object) -> bool:
+    """Whether a value is a real tensor in host memory."""
+    return isinstance(value, Tensor) and is_real(value) and on_cpu(value)
+
+
+__all__ = ["LOCAL", "absorb", "host_tensor", "module", "move", "transfer", "wait"]

@@ -1,0 +1,113 @@
+"""Probes of host reads: ``item``, ``bool``, ``float``, ``print`` and functions that must look at data.
+
+A read of a CPU tensor takes the short way: no happening is opened and nothing is timed, because nothing inside can be
+watched. Device tensors, subclasses and function modes take the long way.
+"""
+
+from __future__ import annotations
+
+import sys
+from time import perf_counter_ns
+from typing import Any, Final
+
+import torch
+
+from ..current import LOCAL, PLAIN, Tensor, function_mode_on, is_real, on_cpu
+from ..operations import Operation
+from ..session import SESSION, Session
+from ..sites import FILES, TORCH, USER
+from .happen import Outcome, refused, watched
+from .install import Hook
+
+_get_frame: Final = sys._getframe
+_compiler: Final = torch.compiler
+
+
+def read(row: Operation) -> Hook:
+    """The probe of a read of the tensor itself."""
+    long_way = watched(row, _read_outcome)
+    if row.absorbs:
+        return long_way
+    session, local, name = SESSION, LOCAL, row.name
+    implicit = row.implicit
+
+    def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        if type(instance) not in PLAIN or session.strict or not session.collectors or function_mode_on():
+            return long_way(wrapped, instance, args, kwargs)
+        here = local.here
+        if not instance.is_cpu or here.busy or _compiler._is_compiling_flag:
+            return long_way(wrapped, instance, args, kwargs)
+        frame = _get_frame(1)
+        code = frame.f_code
+        kind_of_file = FILES[code.co_filename]
+        outer = here.open
+        if outer is not None and kind_of_file >= TORCH and outer.swallows(row, instance, kind_of_file):
+            return wrapped(*args, **kwargs)
+        try:
+            result = wrapped(*args, **kwargs)
+        except Exception as error:
+            refused(row, session.trail(frame), error, kwargs)
+            raise
+        try:
+            key = (name, id(code), frame.f_lasti) if kind_of_file == USER else (name, session.trail(frame))
+            if here.generation != session.generation or session.grants is not None:
+                session.count_read(here, key, row, frame, instance)
+            else:
+                step = session.step
+                for shard, _ in here.shards:
+                    tally = shard.get(key)
+                    if tally is None:
+                        session.count_read(here, key, row, frame, instance)
+                        break
+                    tally.count += 1
+                    tally.last_step = step
+            if session.sharing:
+                session.peek(frame, instance)
+        except Exception as error:
+            session.fault(name, error)
+        return result
+
+    probe.implicit = implicit  # type: ignore[attr-defined]
+    return probe
+
+
+def _read_outcome(session: Session, outcome: Outcome) -> None:
+    """Read or sync, by where the tensor lives."""
+    tensor = outcome.subject
+    if not isinstance(tensor, Tensor) or not is_real(tensor):
+        return
+    row = outcome.row
+    if on_cpu(tensor) and not outcome.waits:
+        session.emit(
+            "read", row.name, outcome.trail, nbytes=_nbytes(tensor, row), implicit=row.implicit, via=outcome.via,
+        )
+        outcome.peek(tensor)
+        return
+    outcome.sync(tensor, nbytes=_nbytes(tensor, row))
+
+
+def _nbytes(tensor: Tensor, row: Operation) -> int:
+    with torch._C.DisableTorchFunction():
+        return tensor.element_size() if row.probe == "read" and not row.absorbs else tensor.nbytes
+
+
+def look(row: Operation) -> Hook:
+    """The probe of a function whose result's size or truth depends on the data."""
+    when = row.waits_call or row.waits
+
+    def outcome_of(session: Session, outcome: Outcome) -> None:
+        arguments = (outcome.subject, *outcome.args) if outcome.method else outcome.args
+        tensors = [value for value in (*arguments, *outcome.kwargs.values()) if isinstance(value, Tensor)]
+        if not tensors or not all(is_real(tensor) for tensor in tensors):
+            return
+        if when == "never" or (callable(when) and not when(arguments, outcome.kwargs)):
+            return
+        device = next((tensor for tensor in tensors if not on_cpu(tensor)), None)
+        if device is None and not outcome.waits:
+            session.emit("read", row.name, outcome.trail, implicit=row.implicit, via=outcome.via)
+            outcome.peek(tensors[0])
+        else:
+            outcome.sync(device if device is not None else tensors[0])
+
+    return watched(row, outcome_of)

@@ -1,0 +1,184 @@
+"""Probes of calls that hand out memory: is it shared, or was it copied?
+
+Decided after the call, by where the result's memory lies, never by the function's name: ``as_tensor`` and
+``torch.Tensor(array)`` share or copy by dtype, ``__array__`` by what NumPy asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from ..current import Tensor, is_real, on_cpu
+from ..operations import Operation
+from ..session import Session
+from ..sharing.owners import ArrayOwner, BorrowedOwner, Owner, StorageOwner, end_of_chain, is_file_backed, last_array
+from ..words import Region
+from .happen import Outcome, watched
+from .install import Hook
+from .moves import transfer
+
+_TO_HOST: Final = "tensor->array"
+_TO_TENSOR: Final = "array->tensor"
+_TO_BUFFER: Final = "tensor->buffer"
+_FROM_BUFFER: Final = "buffer->tensor"
+
+
+def share(row: Operation) -> Hook:
+    """``numpy``, ``__array__``, ``from_numpy``, ``frombuffer``, DLPack both ways."""
+    return watched(row, _handed_out)
+
+
+def build(row: Operation) -> Hook:
+    """``torch.tensor``, ``as_tensor``, ``asarray``, ``torch.Tensor(...)``: shares, copies or moves."""
+    return watched(row, _built)
+
+
+def region_of(tensor: Tensor) -> Region:
+    """The memory a strided tensor sees."""
+    size = tensor.element_size()
+    shape = tuple(tensor.shape)
+    if tensor.is_contiguous():
+        nbytes = tensor.numel() * size
+    else:
+        nbytes = (1 + sum((n - 1) * s for n, s in zip(shape, tensor.stride(), strict=True))) * size
+    strides = tuple(stride * size for stride in tensor.stride())
+    return Region(tensor.data_ptr(), nbytes, shape, strides, size, str(tensor.dtype).removeprefix("torch."))
+
+
+def _handed_out(session: Session, outcome: Outcome) -> None:
+    result, subject = outcome.result, outcome.subject
+    if isinstance(result, np.ndarray):
+        _to_array(session, outcome, subject, result)
+    elif isinstance(result, Tensor):
+        _to_tensor(session, outcome, outcome.args[0] if outcome.args else next(iter(outcome.kwargs.values()), None), result)
+    elif isinstance(subject, Tensor) and is_real(subject) and on_cpu(subject):  # a capsule
+        _tell(session, outcome, _TO_BUFFER, subject, None, lambda: StorageOwner(subject.untyped_storage()))
+
+
+def _to_array(session: Session, outcome: Outcome, tensor: Tensor, array: np.ndarray[Any, Any]) -> None:
+    if not is_real(tensor):
+        return
+    if not on_cpu(tensor):
+        with torch._C.DisableTorchFunction():
+            _read_back(session, outcome, tensor)
+        return
+    base = last_array(array).base
+    if not isinstance(base, Tensor):
+        return  # copied: astype, force
+    with torch._C.DisableTorchFunction():
+        if base.untyped_storage().data_ptr() != tensor.untyped_storage().data_ptr():
+            return
+    _tell(session, outcome, _TO_HOST, tensor, base, lambda: StorageOwner(base.untyped_storage()))
+
+
+def _read_back(session: Session, outcome: Outcome, tensor: Tensor) -> None:
+    """``numpy(force=True)`` of a device tensor is a copy that blocks."""
+    session.emit(
+        "transfer",
+        outcome.row.name,
+        outcome.trail,
+        nbytes=tensor.nbytes,
+        blocked_ns=outcome.nanoseconds,
+        blocking=True,
+        implicit=outcome.row.implicit,
+        details={
+            "direction": "d2h", "src": session.device_label(tensor.device), "dst": "cpu", "pinned": False,
+            "non_blocking": False, "seen_by": outcome.seen_by,
+        },
+    )
+
+
+def _built(session: Session, outcome: Outcome) -> None:
+    result = outcome.result
+    args = outcome.args[1:] if outcome.row.name == "torch.Tensor" else outcome.args  # __new__ gets the class first
+    data = args[0] if args else next(iter(outcome.kwargs.values()), None)
+    if not isinstance(result, Tensor) or not is_real(result):
+        return
+    if not on_cpu(result):
+        _built_on_device(session, outcome, data, result)
+    elif isinstance(data, Tensor):
+        if session.devices and is_real(data) and not on_cpu(data):
+            transfer(session, outcome, data, result, None, False)
+    else:
+        _to_tensor(session, outcome, data, result)
+
+
+def _built_on_device(session: Session, outcome: Outcome, data: Any, result: Tensor) -> None:
+    if isinstance(data, Tensor):
+        if is_real(data):
+            transfer(session, outcome, data, result, None, False)
+        return
+    if result.is_meta or result.numel() == 0 or (outcome.row.name == "torch.Tensor" and not _is_data(data)):
+        return
+    if isinstance(data, list | tuple) and any(isinstance(value, Tensor) and not on_cpu(value) for value in data):
+        outcome.sync(result)
+        return
+    session.emit(
+        "transfer",
+        outcome.row.name,
+        outcome.trail,
+        nbytes=result.nbytes,
+        blocked_ns=outcome.nanoseconds,
+        blocking=True,
+        implicit=outcome.row.implicit,
+        details={
+            "direction": "h2d", "src": "cpu", "dst": session.device_label(result.device), "pinned": False,
+            "non_blocking": False, "seen_by": outcome.seen_by,
+        },
+    )
+
+
+def _is_data(value: object) -> bool:
+    return isinstance(value, list | tuple | np.ndarray)
+
+
+def _to_tensor(session: Session, outcome: Outcome, source: Any, tensor: Tensor) -> None:
+    """Whether a tensor made of host data shares its memory."""
+    if source is None or isinstance(source, Tensor | list | tuple | int | float | bool | complex):
+        return
+    if not is_real(tensor) or not on_cpu(tensor):
+        return
+    with torch._C.DisableTorchFunction():
+        storage = tensor.untyped_storage()
+        if storage.resizable() or tensor.numel() == 0:
+            return  # memory of torch's own: copied
+    array = source if isinstance(source, np.ndarray) else None
+    if array is None and not isinstance(source, bytes | bytearray | memoryview) and hasattr(source, "__array_interface__"):
+        array = np.asarray(source)
+    if array is not None:
+        if not _lies_in(tensor, array):
+            return
+        owner = last_array(array)
+        side = array if array is source else owner
+        backed = is_file_backed(array)
+        _tell(session, outcome, _TO_TENSOR, tensor, side, lambda: _array_owner(owner, storage), backed)
+        return
+    _tell(session, outcome, _FROM_BUFFER, tensor, None, lambda: BorrowedOwner(storage, source))
+
+
+def _array_owner(array: np.ndarray[Any, Any], storage: torch.UntypedStorage) -> Owner:
+    end = end_of_chain(array)
+    if isinstance(end, Tensor):
+        return StorageOwner(end.untyped_storage())
+    if isinstance(end, np.ndarray):
+        return ArrayOwner(array)
+    return ArrayOwner(array) if array.base is not None else BorrowedOwner(storage, end)
+
+
+def _lies_in(tensor: Tensor, array: np.ndarray[Any, Any]) -> bool:
+    start: int = array.__array_interface__["data"][0]
+    return start <= tensor.data_ptr() < start + max(array.nbytes, 1) or tensor.data_ptr() == start
+
+
+def _tell(
+    session: Session, outcome: Outcome, direction: str, tensor: Tensor, side: object | None, owner: Any, backed: bool = False
+) -> None:
+    with torch._C.DisableTorchFunction():
+        if tensor.numel() == 0 or tensor.layout is not torch.strided:
+            return
+        region = region_of(tensor)
+        if session.memory is not None:
+            session.memory.shared(outcome.row, outcome.trail, direction, tensor, region, owner, side, backed)

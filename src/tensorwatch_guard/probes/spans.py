@@ -1,0 +1,149 @@
+"""Spans: stretches of a training step that lend their place to what happens inside, and are boundaries for shared memory.
+
+Backward, the optimizer's step, a DataLoader's next batch. They absorb nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from ..current import LOCAL, Tensor
+from ..session import SESSION, Session
+from ..sites import FILES, TORCH, Trail
+from .install import Hook
+
+_get_frame: Final = sys._getframe
+_compiler: Final = torch.compiler
+
+
+def _roots(args: Sequence[Any], kwargs: dict[str, Any], first: Any) -> list[Tensor]:
+    value = first if first is not None else (args[0] if args else kwargs.get("tensors", kwargs.get("outputs")))
+    if isinstance(value, Tensor):
+        return [value]
+    return [tensor for tensor in value if isinstance(tensor, Tensor)] if isinstance(value, list | tuple) else []
+
+
+def backward(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """``Tensor.backward``, ``autograd.backward`` and ``autograd.grad``: a boundary before, and the look for stale values."""
+    __tracebackhide__ = True
+    session = SESSION
+    here = LOCAL.here
+    if not session.collectors or here.busy or _compiler._is_compiling_flag:
+        return wrapped(*args, **kwargs)
+    frame = _get_frame(1)
+    if session.backwards and FILES[frame.f_code.co_filename] == TORCH:
+        return wrapped(*args, **kwargs)  # Tensor.backward calls autograd.backward
+    trail = session.trail(frame)
+    violation = _guarded(session, lambda: _before_backward(session, trail, _roots(args, kwargs, instance)))
+    if violation is not None:
+        raise violation
+    session.backwards.append(trail)
+    try:
+        result = wrapped(*args, **kwargs)
+    finally:
+        session.backwards.remove(trail)
+    violation = _guarded(session, lambda: session.boundary(trail))
+    if violation is not None:
+        raise violation
+    return result
+
+
+def _before_backward(session: Session, trail: Trail, roots: list[Tensor]) -> None:
+    if session.sharing and session.memory is not None:
+        session.memory.before_backward(trail, roots)
+
+
+def next_batch(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """A DataLoader's next batch: a boundary on both sides."""
+    __tracebackhide__ = True
+    session = SESSION
+    if not session.sharing or not session.collectors or LOCAL.here.busy:
+        return wrapped(*args, **kwargs)
+    trail = session.trail(_get_frame(1))
+    _guarded(session, lambda: session.boundary(trail))
+    result = wrapped(*args, **kwargs)
+    _guarded(session, lambda: session.boundary(trail))
+    return result
+
+
+def silent_write(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """A call that writes where no version counter sees it (BatchNorm's statistics): looked at before and after."""
+    __tracebackhide__ = True
+    session = SESSION
+    if not session.sharing or not session.collectors or LOCAL.here.busy or _compiler._is_compiling_flag:
+        return wrapped(*args, **kwargs)
+    trail = session.trail(_get_frame(1))
+    _guarded(session, lambda: session.boundary(trail))
+    result = wrapped(*args, **kwargs)
+    _guarded(session, lambda: session.boundary(trail, torch_wrote=True))
+    return result
+
+
+def _guarded(session: Session, step: Callable[[], object]) -> Exception | None:
+    here = LOCAL.here
+    here.busy = True
+    try:
+        step()
+    except Exception as error:
+        if session.is_violation(error):
+            return error
+        session.fault("span", error)
+    finally:
+        here.busy = False
+    return None
+
+
+SPANS: Final[tuple[tuple[str, Hook], ...]] = (
+    ("torch:Tensor.backward", backward),
+    ("torch.autograd:backward", backward),
+    ("torch.autograd:grad", backward),
+    ("torch.utils.data.dataloader:_BaseDataLoaderIter.__next__", next_batch),
+    ("torch:batch_norm", silent_write),
+    ("torch:instance_norm", silent_write),
+)
+"""Python names and their spans, as in the operations table."""
+
+
+class OptimizerSteps:
+    """The global hooks on every optimizer's step: they count steps and are boundaries."""
+
+    def __init__(self) -> None:
+        self._handles: list[Any] = []
+
+    def start(self) -> None:
+        """Register the hooks; PyTorch calls them around each ``step``."""
+        self._handles = [register_optimizer_step_pre_hook(_before_step), register_optimizer_step_post_hook(_after_step)]
+
+    def stop(self) -> None:
+        """Take them away."""
+        while self._handles:
+            self._handles.pop().remove()
+
+
+def _before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
+    session = SESSION
+    if session.collectors and session.sharing and not _compiler._is_compiling_flag:
+        trail = session.trail(_get_frame(1))
+        _guarded(session, lambda: session.boundary(trail))
+
+
+def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
+    session = SESSION
+    if not session.collectors or _compiler._is_compiling_flag:
+        return
+
+    def step() -> None:
+        if session.sharing:
+            session.boundary(session.trail(frame), torch_wrote=True)
+        session.optimizer_stepped(optimizer)
+
+    frame = _get_frame(1)
+    _guarded(session, step)
+
+
+CODES: Final = tuple(function.__code__ for function in (backward, next_batch, silent_write, _guarded, _before_step, _after_step))

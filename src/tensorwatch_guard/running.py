@@ -1,0 +1,225 @@
+"""The machinery behind open guards: what is installed while any is open, and what a report says of the run.
+
+Everything here happens when guards open and close, nothing on the way of an event.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import threading
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy
+import torch
+
+from . import __version__
+from .collector import Collector
+from .findings import findings
+from .memory import Memory
+from .probes.calls import installation
+from .probes.install import Installation
+from .probes.spans import OptimizerSteps
+from .probes.trace import TraceLayer
+from .sharing.writes import now
+from .session import SESSION
+from .sites import Trail, forget
+from .words import RunInfo
+
+if TYPE_CHECKING:
+    from .guard import guard
+    from .report.model import Report
+
+_WRITES: Final = ("off", "check", "auto", "exact")
+
+
+class Running:
+    """One for the process: ``RUNNING``."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.session = SESSION
+        self._install: Installation | None = None
+        self._optimizers = OptimizerSteps()
+        self._trace = TraceLayer()
+        self._traced = False
+        self._open: list[Collector] = []
+        self._paused: dict[Collector, int] = {}
+        self._first_alias: dict[Collector, int] = {}
+
+    @property
+    def step(self) -> int:
+        """Steps of the process so far."""
+        return self.session.step
+
+    @property
+    def patched(self) -> list[str]:
+        """What is patched right now."""
+        return self._install.names if self._install is not None else []
+
+    # -- guards come and go --------------------------------------------------------------------------------------------
+
+    def open(self, opened: guard, collector: Collector, at: Trail) -> bool:
+        """A guard was entered. True if it is the outermost one."""
+        with self.lock:
+            first = not self._open
+            if first:
+                self._begin(opened.config.writes)
+            elif self.session.memory is not None:
+                self.session.memory.raise_mode(opened.config.writes, now(at))
+            self._open.append(collector)
+            memory = self.session.memory
+            self._first_alias.setdefault(collector, memory.last_serial if memory is not None else 0)
+            self._listen()
+            return first
+
+    def before_close(self, closing: guard, collector: Collector, at: Trail) -> None:
+        """The last look at shared memory while the guard still listens."""
+        with suppress_faults("last look"):
+            self.session.boundary(at, final=True)
+
+    def close(self, closing: guard, collector: Collector) -> None:
+        """A guard was left; the last one out restores everything."""
+        with self.lock:
+            if collector in self._open:
+                self._open.remove(collector)
+            self._paused.pop(collector, None)
+            self._listen()
+            if not self._open:
+                self._end()
+
+    def pause(self, collector: Collector) -> None:
+        """A collector hears nothing until it is resumed as often."""
+        with self.lock:
+            self._paused[collector] = self._paused.get(collector, 0) + 1
+            self._listen()
+
+    def resume(self, collector: Collector) -> None:
+        """The other half of ``pause``."""
+        with self.lock:
+            left = self._paused.get(collector, 0) - 1
+            if left > 0:
+                self._paused[collector] = left
+            else:
+                self._paused.pop(collector, None)
+            self._listen()
+
+    def _listen(self) -> None:
+        self.session.listen(tuple(one for one in self._open if one not in self._paused))
+
+    def _begin(self, writes: str) -> None:
+        forget()
+        session = self.session
+        session.reset()
+        session.look_for_devices()
+        session.memory = Memory(session, writes)
+        if self._install is None:
+            self._install = installation()
+        try:
+            self._install.start()
+            self._optimizers.start()
+            self._traced = self._trace.start(session.backends)
+        except BaseException:
+            self._end()
+            raise
+
+    def _end(self) -> None:
+        if self._install is not None:
+            self._install.stop()
+        self._optimizers.stop()
+        self._trace.stop()
+        memory, self.session.memory = self.session.memory, None
+        self.session.sharing = False
+        self._first_alias.clear()
+        if memory is not None:
+            memory.clear()
+
+    # -- while open ----------------------------------------------------------------------------------------------------
+
+    def step_by_hand(self) -> None:
+        """``g.step()``."""
+        self.session.stepped_by_hand()
+
+    def check(self, asking: guard, collector: Collector, at: Trail) -> Any:
+        """A boundary asked for; the mutations this guard has not been told of."""
+        before = {finding.id: finding.count for finding in self.report_of(asking, collector).mutations}
+        self.session.boundary(at)
+        after = self.report_of(asking, collector).mutations
+        return tuple(finding for finding in after if finding.count > before.get(finding.id, 0))
+
+    # -- reports -------------------------------------------------------------------------------------------------------
+
+    def report_of(self, asked: guard, collector: Collector) -> Report:
+        """An immutable report of what a guard has seen so far."""
+        from .report.model import Report
+
+        memory = self.session.memory
+        live = memory.live(self._first_alias.get(collector, 0)) if memory is not None else {}
+        steps = self.session.step - collector.first
+        return Report(
+            run=self._run_info(asked, collector, steps),
+            findings=findings(collector, live, steps),
+            blind_spots=self._blind_spots(asked),
+        )
+
+    def _run_info(self, asked: guard, collector: Collector, steps: int) -> RunInfo:
+        memory = self.session.memory
+        return RunInfo(
+            argv=tuple(sys.argv),
+            python=platform.python_version(),
+            torch=torch.__version__,
+            numpy=numpy.__version__,
+            version=__version__,
+            host=platform.node(),
+            pid=os.getpid(),
+            rank=_number("RANK"),
+            world_size=_number("WORLD_SIZE"),
+            started=asked.started_at,
+            duration_s=round(asked.duration, 6),
+            steps=steps,
+            aborted=collector.aborted,
+            layers=("calls", "trace") if self._traced else ("calls",),
+            writes=memory.mode if memory is not None else asked.config.writes,
+            overhead_s=round(self.session.overhead_ns / 1e9, 6),
+        )
+
+    def _blind_spots(self, asked: guard) -> tuple[str, ...]:
+        spots = ["calls inside compiled graphs, TorchScript and C++ extensions"]
+        if not self._traced and self.session.devices:
+            spots.append("waits inside C++ operations: this accelerator has no trace")
+        if not asked.config.ops:
+            spots.append("copies made in C++ below a watched call (ops=True sees them)")
+        memory = self.session.memory
+        if memory is not None:
+            spots += memory.blind_spots()
+        return tuple(spots)
+
+
+def _number(variable: str) -> int | None:
+    text = os.environ.get(variable, "")
+    return int(text) if text.isdigit() else None
+
+
+def suppress_faults(where: str) -> Any:
+    """Run a step of ours; what it raises is counted as a fault, but for a violation, which is for the user."""
+    return _Contained(where)
+
+
+class _Contained:
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
+        if error is None or not isinstance(error, Exception) or SESSION.is_violation(error):
+            return False
+        SESSION.fault(self._where, error)
+        return True
+
+
+RUNNING: Final = Running()
+

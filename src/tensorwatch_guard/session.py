@@ -1,0 +1,262 @@
+"""The one live session of a process: which guards are open, what step it is, and the order of an event.
+
+An event goes: gate (is anybody listening, does it belong to a happening that is already told), site, policy before the call,
+the call, sharing after it, collectors. Probes emit values to the session; it hands them to every open guard.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from .collector import Collector, Tally
+from .current import LOCAL, Happening, Here
+from .sites import FILES, USER, Trail, trail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .memory import Memory
+    from .operations import Operation
+    from .words import Kind
+
+_get_frame: Final = sys._getframe
+_BUILT: Final = (
+    ("cuda", lambda: torch.version.cuda is not None or torch.version.hip is not None),
+    ("xpu", lambda: getattr(torch.version, "xpu", None) is not None),
+    ("mps", lambda: torch.backends.mps.is_built()),
+)
+MOST_FAULTS: Final = 20
+
+
+class Fault:
+    """A bug of ours that was kept away from the user's program."""
+
+    __slots__ = ("count", "text", "where")
+
+    def __init__(self, where: str, text: str) -> None:
+        self.where = where
+        self.text = text
+        self.count = 0
+
+
+class Session:
+    """See the module docstring. ``collectors`` is replaced, never changed; ``generation`` tells threads that it was."""
+
+    def __init__(self) -> None:
+        self.collectors: tuple[Collector, ...] = ()
+        self.generation = 0
+        self.step = 0
+        self.strict = False
+        """Some open guard has a level or a limit that acts at once: ``gate`` is asked ahead of each call."""
+        self.gate: Callable[[Session, Any], None] | None = None
+        self.devices = False
+        """An accelerator is there (or simulated): calls can wait and move."""
+        self.device_suffix = ""
+        self.backends: tuple[str, ...] = ()
+        self.overhead_ns = 0
+        self.grants: Any = None
+        """The context variable of ``allow``, once somebody used it."""
+        self.memory: Memory | None = None
+        self.sharing = False
+        """Some memory is shared now: events look at it."""
+        self.violation: type[Exception] | None = None
+        self.faults: dict[str, Fault] = {}
+        self.backwards: list[Trail] = []
+        self.lock = threading.RLock()
+        self._steps: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        self._by_hand = False
+        self._most = 0
+        self._floor = 0
+
+    # -- collectors ----------------------------------------------------------------------------------------------------
+
+    def listen(self, collectors: tuple[Collector, ...]) -> None:
+        """From now on these collectors hear every event."""
+        self.collectors = collectors
+        self.generation += 1
+
+    def refresh(self, here: Here) -> None:
+        """Give a thread its shards of the collectors that are open now."""
+        generation = self.generation
+        known = here.kept
+        here.kept = {}
+        shards = []
+        for collector in self.collectors:
+            shard = known.get(collector)
+            if shard is None:
+                shard = collector.new_shard(here.name)
+            here.kept[collector] = shard
+            shards.append((shard, collector))
+        here.shards = tuple(shards)
+        here.generation = generation
+
+    # -- steps ---------------------------------------------------------------------------------------------------------
+
+    def optimizer_stepped(self, optimizer: object) -> None:
+        """A step is a step of the optimizer that has stepped most often, unless somebody counts by hand."""
+        count = self._steps.get(optimizer, 0) + 1
+        self._steps[optimizer] = count
+        if not self._by_hand and count > self._most:
+            self._most = count
+            self.step += 1
+
+    def stepped_by_hand(self) -> None:
+        """``g.step()``: from now on only these count."""
+        if not self._by_hand:
+            self._by_hand = True
+            self.step = self._floor
+        self.step += 1
+
+    def reset(self) -> None:
+        """The last guard is closed: the next one starts afresh."""
+        self._steps = weakref.WeakKeyDictionary()
+        self._by_hand = False
+        self._most = 0
+        self._floor = self.step
+        self.backwards = []
+
+    # -- happenings ----------------------------------------------------------------------------------------------------
+
+    def begin(self, row: Operation, subject: object, frame: FrameType) -> Happening | None:
+        """Open a happening for a watched call made from ``frame``; None when it belongs to one that is open."""
+        here = LOCAL.here
+        if here.busy or not self.collectors:
+            return None
+        outer = here.open
+        if outer is not None and outer.swallows(row, subject, FILES[frame.f_code.co_filename]):
+            return None
+        happening = Happening(row, subject, self.trail(frame), outer)
+        here.open = happening
+        return happening
+
+    def end(self, happening: Happening) -> None:
+        """The call is over, with a result or an exception."""
+        LOCAL.here.open = happening.outer
+
+    def trail(self, frame: FrameType) -> Trail:
+        """Site and origin of a call; on autograd's own threads, where no user frame stands, the open backward's."""
+        code = frame.f_code
+        if FILES[code.co_filename] == USER:
+            return Trail(code, frame.f_lasti, None, -1)
+        found = trail(frame)
+        if found.code is None and self.backwards and torch._C._current_graph_task_id() != -1:
+            return self.backwards[-1]
+        return found
+
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    def emit(
+        self,
+        kind: Kind,
+        op: str,
+        at: Trail,
+        *,
+        key: Any = None,
+        nbytes: int = 0,
+        blocked_ns: int = 0,
+        blocking: bool = False,
+        implicit: bool = False,
+        via: tuple[str, ...] = (),
+        details: dict[str, Any] | Callable[[], dict[str, Any]] | None = None,
+        thread: str | None = None,
+    ) -> list[Tally]:
+        """Count one event in every open guard and return the tallies, for links between them."""
+        here = LOCAL.here
+        if here.generation != self.generation:
+            self.refresh(here)
+        grant = self.grants.get() if self.grants is not None else None
+        full = (kind, op, at.key, key, grant)
+        tallies = []
+        for shard, collector in here.shards:
+            tally = shard.get(full)
+            if tally is None:
+                tally = collector.open(shard, full, kind, op, at, self.step)
+                tally.implicit, tally.via, tally.grant = implicit, via, grant
+            tally.count += 1
+            tally.last_step = self.step
+            tally.nbytes += nbytes
+            tally.blocked_ns += blocked_ns
+            tally.blocking += blocking
+            if callable(details):  # dear to make: only for the first happening
+                if not tally.details:
+                    tally.details = details()
+            elif details is not None:
+                tally.describe(details)
+            if thread is not None:
+                tally.threads = (tally.threads or frozenset()) | {thread}
+            if collector.heed is not None:
+                collector.heed(tally)
+            tallies.append(tally)
+        return tallies
+
+    def count_read(self, here: Here, key: Any, row: Operation, frame: FrameType, tensor: torch.Tensor) -> None:
+        """A read that has no tally yet in some shard, or whose shards are stale."""
+        if here.generation != self.generation:
+            self.refresh(here)
+        grant = self.grants.get() if self.grants is not None else None
+        if grant is not None:
+            key = (key, grant)
+        at = self.trail(frame)
+        for shard, collector in here.shards:
+            tally = shard.get(key)
+            if tally is None:
+                tally = collector.open(shard, key, "read", row.name, at, self.step)
+                tally.implicit, tally.unit_bytes, tally.grant = row.implicit, tensor.element_size(), grant
+            tally.count += 1
+            tally.last_step = self.step
+            if collector.heed is not None:
+                collector.heed(tally)
+
+    def peek(self, frame: FrameType, tensor: torch.Tensor) -> None:
+        """After a read: the memory at hand and the next few aliases in turn."""
+        if self.memory is not None:
+            self.memory.peek(tensor.untyped_storage().data_ptr(), self.trail(frame))
+
+    def peek_at(self, at: Trail, tensor: torch.Tensor) -> None:
+        """The same for a happening whose place is known."""
+        if self.memory is not None:
+            with torch._C.DisableTorchFunction():
+                address = tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided else None
+            self.memory.peek(address, at)
+
+    def boundary(self, at: Trail, *, torch_wrote: bool = False, final: bool = False) -> None:
+        """Everything shared is looked at. ``torch_wrote``: what changed since the last look is torch's doing."""
+        if self.sharing and self.memory is not None:
+            self.memory.boundary(at, torch_wrote=torch_wrote, final=final)
+
+    def look_for_devices(self) -> None:
+        """Whether this process can have device tensors. Initialises no accelerator: what is built in is enough to ask."""
+        active = getattr(sys.modules.get("tensorwatch_guard.simulate"), "active", None)
+        simulated = active() if active is not None else None
+        built = tuple(name for name, there in _BUILT if there())
+        self.device_suffix = " (simulated)" if simulated else ""
+        self.backends = tuple(dict.fromkeys((*((simulated,) if simulated else ()), *built)))
+        self.devices = bool(self.backends)
+
+    def device_label(self, device: torch.device | None) -> str:
+        """A device as findings name it."""
+        return f"{device}{self.device_suffix}" if device is not None else ""
+
+    def is_violation(self, error: BaseException) -> bool:
+        """Whether policy raised it: then it is for the user."""
+        return self.violation is not None and isinstance(error, self.violation)
+
+    # -- faults --------------------------------------------------------------------------------------------------------
+
+    def fault(self, where: str, error: BaseException) -> None:
+        """A bug of ours: counted, told once in the report, never raised into the user's program."""
+        text = f"{type(error).__name__}: {error}"
+        known = self.faults.get(where)
+        if known is None and len(self.faults) < MOST_FAULTS:
+            known = self.faults[where] = Fault(where, text)
+        if known is not None:
+            known.count += 1
+
+
+SESSION: Final = Session()

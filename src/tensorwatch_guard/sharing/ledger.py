@@ -1,0 +1,199 @@
+"""The ledger of shared memory: which piece of memory is shared by whom, since where, and which of it is still alive.
+
+A *piece* is one region of memory as it was handed out; an *alias* is one handing out. Aliases of the same region share a
+piece, so a replay buffer that holds one observation a thousand times costs one. Pieces are found by address interval, never
+by storage object: two ``from_numpy`` of one array are two storages at one address.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from ..sites import Trail
+from ..words import Region
+from .owners import Owner
+
+_use_count: Final = getattr(torch._C, "_storage_Use_Count", None)
+_NO_DATA: Final = torch.empty(0)
+
+
+class Alias:
+    """One handing out of memory. ``version`` is what autograd's counter said when it was last looked at."""
+
+    __slots__ = ("closed", "direction", "moment", "op", "piece", "probe", "serial", "side", "storage", "trail", "version")
+
+    def __init__(self, serial: int, op: str, direction: str, trail: Trail, moment: Any, piece: Piece) -> None:
+        self.serial = serial
+        self.op = op
+        self.direction = direction
+        self.trail = trail
+        self.moment = moment
+        self.piece = piece
+        self.storage: weakref.ref[Any] | None = None
+        self.side: weakref.ref[Any] | None = None
+        self.probe: torch.Tensor | None = None
+        self.version = 0
+        self.closed = False
+
+
+class Piece:
+    """One region of memory that is shared, and what hangs on it."""
+
+    __slots__ = ("aliases", "file_backed", "key", "owner", "region", "told_moved", "written")
+
+    def __init__(self, key: int, region: Region, owner: Owner, file_backed: bool) -> None:
+        self.key = key
+        self.region = region
+        self.owner = owner
+        self.file_backed = file_backed
+        self.aliases: dict[int, Alias] = {}
+        self.written = 0
+        self.told_moved = False
+
+    @property
+    def end(self) -> int:
+        """The address after the last byte."""
+        return self.region.address + self.region.nbytes
+
+
+def version_probe(tensor: torch.Tensor) -> torch.Tensor | None:
+    """A tensor without data that shares ``tensor``'s version counter, so that a death still knows who wrote before it.
+
+    It holds neither the storage nor the graph. None where there is no counter (inference tensors) or where making one would
+    be seen (a dispatch mode of the user's).
+    """
+    if torch._C._len_torch_dispatch_stack() or tensor.is_inference():
+        return None
+    probe = tensor.detach()
+    probe.data = _NO_DATA if probe.dtype == torch.float32 else torch.empty(0, dtype=probe.dtype)
+    return probe
+
+
+class Ledger:
+    """All live aliases. Not locked: its one caller holds the lock of ``writes``."""
+
+    def __init__(self) -> None:
+        self.pieces: dict[int, Piece] = {}
+        self._by_region: dict[Region, Piece] = {}
+        self._by_address: dict[int, dict[int, Piece]] = {}
+        self._keys = itertools.count(1)
+        self.last_serial = 0
+
+    def piece(self, region: Region, owner: Callable[[], Owner], file_backed: bool) -> tuple[Piece, bool]:
+        """The piece of a region and whether it is new."""
+        known = self._by_region.get(region)
+        if known is not None:
+            if known.owner.ask() is not None:
+                return known, False
+            self.remove(known)
+        made = Piece(next(self._keys), region, owner(), file_backed)
+        self._by_region[region] = made
+        self.pieces[made.key] = made
+        return made, True
+
+    def enter(self, piece: Piece, op: str, direction: str, trail: Trail, moment: Any) -> Alias:
+        """A new alias of a piece."""
+        self.last_serial += 1
+        alias = Alias(self.last_serial, op, direction, trail, moment, piece)
+        piece.aliases[alias.serial] = alias
+        return alias
+
+    def stand_at(self, piece: Piece, address: int) -> None:
+        """Make a piece findable from the address at which a tensor's storage begins."""
+        self._by_address.setdefault(address, {})[piece.key] = piece
+
+    def at(self, address: int) -> Iterable[Piece]:
+        """Pieces known at the beginning of a storage."""
+        found = self._by_address.get(address)
+        return list(found.values()) if found else ()
+
+    def overlapping(self, low: int, high: int) -> Iterator[Piece]:
+        """Pieces that have a byte in ``[low, high)``."""
+        for piece in list(self.pieces.values()):
+            if piece.region.address < high and low < piece.end:
+                yield piece
+
+    def close(self, alias: Alias) -> Piece | None:
+        """One side is gone. Returns the piece if that was its last alias."""
+        if alias.closed:
+            return None
+        alias.closed = True
+        alias.probe = None
+        piece = alias.piece
+        piece.aliases.pop(alias.serial, None)
+        if piece.aliases:
+            return None
+        self.remove(piece)
+        return piece
+
+    def remove(self, piece: Piece) -> None:
+        """Forget a piece."""
+        self.pieces.pop(piece.key, None)
+        if self._by_region.get(piece.region) is piece:
+            del self._by_region[piece.region]
+        for address in (piece.region.address, getattr(piece.owner, "address", 0)):
+            known = self._by_address.get(address)
+            if known is not None and known.pop(piece.key, None) is not None and not known:
+                del self._by_address[address]
+
+    def live(self, since: int = 0) -> dict[tuple[object, ...], int]:
+        """How many aliases of each (op, trail's key) can still be written from both sides; ``since`` is a serial number."""
+        counts: dict[tuple[object, ...], int] = {}
+        for piece in list(self.pieces.values()):
+            for alias in list(piece.aliases.values()):
+                if alias.serial > since and is_live(alias):
+                    key = (alias.op, alias.trail.key)
+                    counts[key] = counts.get(key, 0) + 1
+        return counts
+
+
+def is_live(alias: Alias) -> bool:
+    """Whether both sides can still be written: each has a holder other than the other side."""
+    if alias.closed or alias.piece.owner.hold() is None:
+        return False
+    storage = alias.storage() if alias.storage is not None else None
+    if storage is None:
+        return False
+    if alias.side is None:  # a buffer, a capsule: nobody can ask it
+        return True
+    if alias.direction == "tensor->array":
+        return alias.side() is not None and _tensors_of(storage) > _arrays_on(alias.piece)
+    return _array_held_elsewhere(alias)
+
+
+def _tensors_of(storage: Any) -> int:
+    """Tensors that hold a storage; its own Python object counts as one and is left out."""
+    return _use_count(storage._cdata) - 1 if _use_count is not None else sys.maxsize
+
+
+def _arrays_on(piece: Piece) -> int:
+    """Tensors that only stand behind arrays of this storage (``array.base``)."""
+    sides = {id(side) for alias in list(piece.aliases.values()) if alias.side is not None and (side := alias.side()) is not None}
+    return max(len(sides), 1)
+
+
+def _array_held_elsewhere(alias: Alias) -> bool:
+    """Whether the array has a holder besides the storages that borrow it.
+
+    A storage holds the array that was passed, a view holds the array that owns the memory; what goes beyond is the user's.
+    """
+    passed = alias.side() if alias.side is not None else None
+    owner = alias.piece.owner.hold()
+    if passed is None or not isinstance(owner, np.ndarray):
+        return passed is not None
+    borrowed: dict[int, int] = {}
+    for other in list(alias.piece.aliases.values()):
+        array = other.side() if other.side is not None else None
+        if array is not None and other.storage is not None and other.storage() is not None:
+            borrowed[id(array)] = borrowed.get(id(array), 0) + 1
+        del array
+    if sys.getrefcount(passed) - (3 if passed is owner else 2) > borrowed.get(id(passed), 0) + (len(borrowed) - 1 if passed is owner else 0):
+        return True
+    return passed is not owner and sys.getrefcount(owner) - 2 > len(borrowed)

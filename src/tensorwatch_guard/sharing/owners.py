@@ -1,0 +1,131 @@
+"""Who keeps a piece of memory alive, and whether it is still where it was.
+
+A side of an alias lives as long as its memory's owner: the storage on torch's side, the object at the end of the ``.base``
+chain on NumPy's. A remembered address is never read: the living owner is asked again for address and size first.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+MOVED: Final = object()
+"""What an owner says of itself when it lives but its memory is elsewhere now, or has another size."""
+
+
+class StorageOwner:
+    """A torch storage: asked for its data pointer and size each time."""
+
+    __slots__ = ("address", "nbytes", "ref")
+
+    def __init__(self, storage: torch.UntypedStorage, callback: Callable[[Any], None] | None = None) -> None:
+        self.ref = weakref.ref(storage, callback)
+        self.address = storage.data_ptr()
+        self.nbytes = storage.nbytes()
+
+    def ask(self) -> object | None:
+        """The living storage, MOVED, or None when it is gone."""
+        storage = self.ref()
+        if storage is None:
+            return None
+        if storage.data_ptr() != self.address or storage.nbytes() < self.nbytes:
+            return MOVED
+        return storage
+
+    def hold(self) -> object | None:
+        """A strong reference while the memory may be read, else None."""
+        owner = self.ask()
+        return None if owner is MOVED else owner
+
+
+class ArrayOwner:
+    """The array at the end of a ``.base`` chain. Only ``resize`` gives it other memory, and that changes its size."""
+
+    __slots__ = ("nbytes", "ref")
+
+    def __init__(self, array: np.ndarray[Any, Any], callback: Callable[[Any], None] | None = None) -> None:
+        self.ref = weakref.ref(array, callback)
+        self.nbytes = array.nbytes
+
+    def ask(self) -> object | None:
+        """The living array, MOVED, or None when it is gone."""
+        array = self.ref()
+        if array is not None and array.nbytes != self.nbytes:
+            return MOVED
+        return array
+
+    def hold(self) -> object | None:
+        """A strong reference while the memory may be read, else None."""
+        owner = self.ask()
+        return None if owner is MOVED else owner
+
+
+class BorrowedOwner:
+    """Memory of an object that cannot be referred to weakly (bytes, a buffer): the storage that borrows it stands for it."""
+
+    __slots__ = ("length", "ref", "source")
+
+    def __init__(self, storage: torch.UntypedStorage, source: object, callback: Callable[[Any], None] | None = None) -> None:
+        self.ref = weakref.ref(storage, callback)
+        self.source = _weak(source)
+        self.length = _length(source)
+
+    def ask(self) -> object | None:
+        """The living storage, MOVED where the buffer has another length now, or None."""
+        source = self.source() if self.source is not None else None
+        if source is not None and _length(source) != self.length:
+            return MOVED
+        return self.ref()
+
+    def hold(self) -> object | None:
+        """A strong reference while the memory may be read, else None."""
+        owner = self.ask()
+        return None if owner is MOVED else owner
+
+
+Owner = StorageOwner | ArrayOwner | BorrowedOwner
+
+
+def _weak(source: object) -> weakref.ref[Any] | None:
+    try:
+        return weakref.ref(source)
+    except TypeError:
+        return None
+
+
+def _length(source: object) -> int:
+    try:
+        return memoryview(source).nbytes  # type: ignore[arg-type]
+    except TypeError:
+        return -1
+
+
+def end_of_chain(array: np.ndarray[Any, Any]) -> Any:
+    """The object at the end of an array's ``.base`` chain: an array that owns its data, a tensor, a mapping, a buffer."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray) and owner.base is not None:
+        owner = owner.base
+    if isinstance(owner, memoryview):
+        return owner.obj if owner.obj is not None else owner
+    return owner
+
+
+def last_array(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The last array of the chain: its life is that of all views of it."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def is_file_backed(array: np.ndarray[Any, Any]) -> bool:
+    """Whether the memory is a file's: such memory is not read for a fingerprint when it is large."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        if isinstance(owner, np.memmap):
+            return True
+        owner = owner.base
+    return False

@@ -1,0 +1,262 @@
+"""Who wrote to shared memory, and when: the engine between the ledger and the contents.
+
+At boundaries everything shared is compared with what was remembered, at other events only the memory at hand and the next
+few. A difference is a *mutation* in an interval between two moments; autograd's version counter says whether torch wrote.
+When a follower names the line, the interval finding gives way to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import torch
+
+from ..sites import NOWHERE, Trail, trail
+from ..words import Change, Region, Writer
+from .contents import Contents
+from .graph import sequence_number
+from .ledger import Alias, Ledger, Piece, version_probe
+from .owners import MOVED, Owner
+from .writers import hides_writes
+
+if TYPE_CHECKING:
+    from .escalation import Escalation
+
+
+class Moment(NamedTuple):
+    """An event in time, as one thread saw it. ``sequence`` is autograd's number in that thread."""
+
+    trail: Trail
+    thread: int
+    sequence: int
+
+
+START: Final = Moment(NOWHERE, 0, -1)
+
+
+def now(trail: Trail) -> Moment:
+    """This moment in this thread."""
+    return Moment(trail, threading.get_ident(), sequence_number())
+
+
+class Mutation(NamedTuple):
+    """Shared memory was written. ``before`` and ``after`` enclose the write in time; equal trails of an exact one name it."""
+
+    piece: Piece
+    change: Change
+    writer: Writer
+    before: Moment
+    after: Moment
+    exact: bool
+    thread: str
+    aliases: tuple[Alias, ...]
+    by: str = "check"
+    sequence: int | None = None
+    unseen: bool = False
+    """Autograd's counter did not see it: a saved tensor may be stale without PyTorch knowing."""
+
+
+class Writes:
+    """The live shared memory of a process. ``tell`` gets each mutation, ``tell_moved`` each owner found elsewhere."""
+
+    def __init__(self, tell: Callable[[Mutation], None], tell_moved: Callable[[Piece, Moment], None], share: float) -> None:
+        self.ledger = Ledger()
+        self.contents = Contents(share=share)
+        self.escalation: Escalation | None = None
+        self.lock = threading.RLock()
+        self._tell = tell
+        self._tell_moved = tell_moved
+        self._dead: queue.SimpleQueue[Alias] = queue.SimpleQueue()
+        self._torch_wrote = False
+
+    # -- handing out ---------------------------------------------------------------------------------------------------
+
+    def share(
+        self,
+        op: str,
+        direction: str,
+        moment: Moment,
+        tensor: torch.Tensor,
+        region: Region,
+        owner: Callable[[], Owner],
+        side: object | None,
+        file_backed: bool = False,
+        watch: bool = True,
+    ) -> Alias:
+        """Memory was handed out: ``tensor`` and, where it can be referred to weakly, ``side`` share ``region``."""
+        with self.lock:
+            storage = tensor.untyped_storage()
+            address = storage.data_ptr()
+            if self.ledger.pieces:
+                self._compare([piece.key for piece in self.ledger.at(address)], moment)
+            piece, new = self.ledger.piece(region, owner, file_backed)
+            self.ledger.stand_at(piece, address)
+            alias = self.ledger.enter(piece, op, direction, moment.trail, moment)
+            alias.storage = weakref.ref(storage, _Death(self, alias))
+            if side is not None:
+                with contextlib.suppress(TypeError):
+                    alias.side = weakref.ref(side, _Death(self, alias) if direction == "tensor->array" else None)
+            alias.probe = version_probe(tensor)
+            alias.version = alias.probe._version if alias.probe is not None else 0
+            if new and watch:
+                self.contents.add(piece.key, region, piece.owner.hold, file_backed=file_backed, stamp=moment)
+            if self.escalation is not None:
+                self.escalation.shared(alias, moment)
+            return alias
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    def boundary(self, moment: Moment, *, torch_wrote: bool = False) -> None:
+        """Compare everything, within the budget.
+
+        ``torch_wrote``: what changed since the last look is torch's doing, whatever the version counter says (fused
+        optimizers, BatchNorm's statistics).
+        """
+        with self.lock:
+            self._bury()
+            self._torch_wrote = torch_wrote
+            if self.escalation is not None:
+                self.escalation.before_look(moment)
+            if self.ledger.pieces:
+                self._check_owners(self.ledger.pieces.values(), moment)
+                self._report(self.contents.look(None, stamp=moment), moment)
+            self._torch_wrote = False
+            if self.escalation is not None:
+                self.escalation.after_look(moment)
+
+    def peek(self, address: int | None, moment: Moment) -> None:
+        """An event that is no boundary: the memory at hand (by its storage's address) and the next few in turn."""
+        with self.lock:
+            keys = [piece.key for piece in self.ledger.at(address)] if address is not None else []
+            found = self.contents.look(keys, stamp=moment) if keys else []
+            found += self.contents.peek(None, stamp=moment)
+            if found:
+                self._report(found, moment)
+
+    def _compare(self, keys: Iterable[int], moment: Moment) -> None:
+        keys = list(keys)
+        if keys:
+            self._report(self.contents.look(keys, stamp=moment), moment)
+
+    def _check_owners(self, pieces: Iterable[Piece], moment: Moment) -> None:
+        for piece in list(pieces):
+            if piece.owner.ask() is MOVED and not piece.told_moved:
+                piece.told_moved = True
+                self.contents.drop(piece.key)
+                self._tell_moved(piece, moment)
+
+    def _report(self, found: Iterable[tuple[Change, Any]], moment: Moment) -> None:
+        seen: set[int] = set()
+        for change, stamp in found:
+            piece = self.ledger.pieces.get(change.key)
+            if piece is None:
+                continue
+            writer, unseen = self._writer(piece, stamp, moment)
+            if self.escalation is not None and self.escalation.explains(piece, change, writer):
+                continue
+            low, high = piece.region.address + change.first, piece.region.address + change.last
+            if any(address in seen for address in (low, high)):
+                continue  # the same bytes through an overlapping region: one write
+            seen.update((low, high))
+            piece.written += 1
+            aliases = tuple(piece.aliases.values())
+            mutation = Mutation(piece, change, writer, stamp or START, moment, False, "", aliases, unseen=unseen)
+            if self.escalation is not None:
+                self.escalation.found(mutation)
+            self._tell(mutation)
+
+    def _writer(self, piece: Piece, before: Moment | None, after: Moment) -> tuple[Writer, bool]:
+        """Who wrote since the last look, and whether autograd's counter missed it."""
+        bumped = known = False
+        for alias in list(piece.aliases.values()):
+            if alias.probe is None:
+                continue
+            known = True
+            version = alias.probe._version
+            if version != alias.version:
+                alias.version = version
+                bumped = True
+        if bumped:
+            return "torch", False
+        if self._torch_wrote:
+            return "torch", True
+        if not known or hides_writes(before.trail if before else NOWHERE, after.trail):
+            return "unknown", True
+        return "numpy", True
+
+    # -- deaths --------------------------------------------------------------------------------------------------------
+
+    def died(self, alias: Alias) -> None:
+        """Called from a weak reference's call-back: any thread, any moment. The memory is still there; nothing may raise."""
+        if alias.closed:
+            return
+        if not self.lock.acquire(blocking=False):
+            self._dead.put(alias)
+            self.contents.drop(alias.piece.key)
+            return
+        try:
+            self._bury()
+            self._close(alias)
+        finally:
+            self.lock.release()
+
+    def release(self, alias: Alias) -> None:
+        """Its memory is about to go: nothing of it is looked at any more."""
+        gone = self.ledger.close(alias)
+        if gone is not None:
+            self._forget(gone)
+
+    def _forget(self, piece: Piece) -> None:
+        self.contents.drop(piece.key)
+        if self.escalation is not None:
+            self.escalation.gone(piece)
+
+    def _bury(self) -> None:
+        while True:
+            try:
+                alias = self._dead.get_nowait()
+            except queue.Empty:
+                return
+            self.release(alias)
+
+    def _close(self, alias: Alias) -> None:
+        piece = alias.piece
+        if piece.key in self.ledger.pieces:
+            stamp = now(trail(sys._getframe(2))) if len(piece.aliases) > 1 else None
+            found = self.contents.look([piece.key], stamp=stamp)
+            if found:
+                self._report(found, stamp or now(trail(sys._getframe(2))))
+        gone = self.ledger.close(alias)
+        if gone is not None:
+            self._forget(gone)
+
+    def clear(self) -> None:
+        """Forget everything; no call-back comes after."""
+        with self.lock:
+            for key in list(self.ledger.pieces):
+                self.contents.drop(key)
+            for piece in list(self.ledger.pieces.values()):
+                for alias in list(piece.aliases.values()):
+                    alias.closed = True
+                    alias.storage = alias.side = alias.probe = None
+            self.ledger = Ledger()
+
+
+class _Death:
+    """A weak reference's call-back: closes one alias, once, and never raises."""
+
+    __slots__ = ("_alias", "_writes")
+
+    def __init__(self, writes: Writes, alias: Alias) -> None:
+        self._writes = writes
+        self._alias = alias
+
+    def __call__(self, _reference: object) -> None:
+        with contextlib.suppress(Exception):
+            self._writes.died(self._alias)
