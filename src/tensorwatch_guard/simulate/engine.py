@@ -1,0 +1,38 @@
+"""The autograd engine and a device that it does not know: PyTorch counts devices once, at the first backward of the process."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Final
+
+import torch
+from torch.autograd import graph
+
+from .patches import Patches
+from .tensors import CPU, to_device
+
+_TOO_LATE: Final = (
+    "simulated_accelerator() was entered after the process had run a backward: PyTorch has counted its devices already. "
+    "Backward runs on the calling thread, not on a device thread as on a GPU; values are the same. Enter it earlier to "
+    "have the threads too."
+)
+
+
+def install(count: int, patches: Patches) -> bool:
+    """Run one small backward on the last device. Where the engine has no thread for it, use the caller's. True: it has."""
+    probe = to_device(torch._C._VariableFunctions.zeros(1, device=CPU), count - 1).requires_grad_()
+    try:
+        with torch.enable_grad():
+            probe.clone().backward()
+    except RuntimeError:
+        run = graph._engine_run_backward
+
+        def on_this_thread(*args: Any, **kwargs: Any) -> Any:
+            with torch.autograd.set_multithreading_enabled(False):
+                return run(*args, **kwargs)
+
+        patches.put(graph, "_engine_run_backward", on_this_thread)
+        patches.put(torch.autograd, "_engine_run_backward", on_this_thread)
+        warnings.warn(_TOO_LATE, stacklevel=4)
+        return False
+    return True

@@ -1,0 +1,26 @@
+"""How the simulator says no: before it starts, and when a program meets something that it cannot do."""
+
+from __future__ import annotations
+
+import sys
+
+from tensorwatch_guard.sites import site_of, trail
+
+
+class SimulatorUnavailable(RuntimeError):
+    """The accelerator cannot be simulated in this process; nothing was changed."""
+
+
+class CannotSimulate(NotImplementedError):
+    """A program met something that a real device does and the simulated one does not."""
+
+
+def cannot(what: str, instead: str = "") -> CannotSimulate:
+    """The error that names the operation and the user's line, to be raised by the caller."""
+    seen = trail(sys._getframe(1))
+    where = ""
+    if seen.code is not None:
+        site = site_of(seen.code, seen.lasti)
+        where = f' (File "{site.file}", line {site.line}, in {site.function})'
+    text = f"the simulated accelerator cannot do {what}{where}"
+    return CannotSimulate(f"{text}: {instead}" if instead else text)

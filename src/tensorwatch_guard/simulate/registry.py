@@ -1,0 +1,118 @@
+"""Which operations get a kernel by name, which through the fallback, and how all are put in place and taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+import torch
+
+from .kernels import Kernel, build, native
+from .machine import FORKED, Machine
+from .refusal import cannot
+
+_KEY: Final = "CUDA"
+_LAYOUTS: Final = ("SparseCUDA", "SparseCsrCUDA", "NestedTensorCUDA", "QuantizedCUDA")
+_COMPOSITES: Final = (
+    "CompositeExplicitAutograd",
+    "CompositeExplicitAutogradNonFunctional",
+    "CompositeImplicitAutograd",
+)
+# What all views come to: registered straight, for speed.
+_STRIDES: Final = ("aten::as_strided", "aten::view")
+# Taken whole, although PyTorch would put them together from smaller ones or choose a CUDA-only way.
+_WHOLE: Final = ("_foreach_", "convolution", "_convolution_double_backward")
+
+
+@lru_cache(maxsize=1)
+def _named() -> tuple[str, ...]:
+    """Operations that need a kernel by name: PyTorch has a composite for them, which comes before a fallback."""
+    has = torch._C._dispatch_has_kernel_for_dispatch_key
+    names = []
+    for name in torch._C._dispatch_get_all_op_names():
+        if not name.startswith("aten::") or has(name, _KEY):
+            continue
+        whole = name[6:].startswith(_WHOLE) and not has(name, "CompositeImplicitAutograd")
+        if whole or (has(name, "CPU") and any(has(name, key) for key in _COMPOSITES)):
+            names.append(name)
+    return tuple(names)
+
+
+def _overload_of(name: str) -> Any:
+    namespace, _, rest = name.partition("::")
+    base, _, overload = rest.partition(".")
+    return getattr(getattr(getattr(torch.ops, namespace), base), overload or "default")
+
+
+def _refuse_layout(overload: Any, *_: Any, **__: Any) -> Any:
+    raise cannot(f"{overload} on sparse, nested or quantized tensors")
+
+
+def _refuse_forked(*_: Any, **__: Any) -> Any:
+    raise RuntimeError(FORKED)
+
+
+class Registry:
+    """All kernels of one simulated accelerator, built when they are first used.
+
+    Args:
+        machine: the state they work on.
+        special: kernels written by hand, by overload name (``aten::copy_``).
+        host: kernels that stand in for PyTorch's own on the CPU (``aten::is_pinned``).
+    """
+
+    def __init__(self, machine: Machine, special: Mapping[str, Kernel], host: Mapping[str, Kernel]) -> None:
+        self._machine, self._special, self._host = machine, special, host
+        self._ready: dict[Any, Kernel] = {}
+        self._make: Callable[[Any], Kernel] = self._kernel_of
+        self._libraries: list[torch.library.Library] = []
+
+    def register(self) -> None:
+        """Put a kernel under CUDA for every operation; what is not named gets one through the fallback when it is met."""
+        library = torch.library.Library("aten", "IMPL")
+        self._libraries.append(library)
+        for name in dict.fromkeys((*_named(), *_STRIDES, *self._special)):
+            kernel = native(_overload_of(name)) if name in _STRIDES else self._entry(name)
+            library.m.impl(name, _KEY, kernel, False)
+        for name, kernel in self._host.items():
+            library.m.impl(name, "CPU", kernel, False)
+        fallbacks = torch.library.Library("_", "IMPL")
+        self._libraries.append(fallbacks)
+        fallbacks.fallback(self._fallback, _KEY)
+        for key in _LAYOUTS:
+            fallbacks.fallback(_refuse_layout, key)
+
+    def withdraw(self) -> None:
+        """Take all kernels back."""
+        while self._libraries:
+            self._libraries.pop()._destroy()
+        self._ready.clear()
+
+    def refuse_forked(self) -> None:
+        """In a forked child every operation says what it says there of a real device."""
+        self._make = lambda _: _refuse_forked
+        self._ready.clear()
+
+    def _kernel_of(self, overload: Any) -> Kernel:
+        name = overload.name()
+        return self._special[name] if name in self._special else build(overload, self._machine)
+
+    def _entry(self, name: str) -> Kernel:
+        ready = self._ready
+
+        def kernel(*args: Any, **kwargs: Any) -> Any:
+            try:
+                run = ready[name]
+            except KeyError:
+                run = ready[name] = self._make(_overload_of(name))
+            return run(*args, **kwargs)
+
+        return kernel
+
+    def _fallback(self, overload: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            run = self._ready[id(overload)]
+        except KeyError:
+            run = self._ready[id(overload)] = self._make(overload)
+        return run(*args, **kwargs)
