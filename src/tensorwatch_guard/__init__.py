@@ -5,4 +5,61 @@ Importing this package imports neither torch nor numpy: public names are looked 
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .guard import guard
+    from .levels import ConfigError, Limit, limit
+    from .report.model import Report, ReportError
+    from .simulate import simulated_accelerator
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "ConfigError",
+    "Limit",
+    "Report",
+    "ReportError",
+    "__version__",
+    "guard",
+    "limit",
+    "simulated_accelerator",
+]
+
+_ROOMS = {
+    "ConfigError": "levels",
+    "Limit": "levels",
+    "Report": "report.model",
+    "ReportError": "report.model",
+    "guard": "guard",
+    "limit": "levels",
+    "simulated_accelerator": "simulate",
+}
+
+
+class _Package(ModuleType):
+    """This package. Loading the room ``guard`` must not put the room where the class of that name is looked up."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (isinstance(value, ModuleType) and name in _ROOMS):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> object:
+    room = _ROOMS.get(name)
+    if room is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(f"{__name__}.{room}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

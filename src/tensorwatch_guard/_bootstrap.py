@@ -1,0 +1,42 @@
+"""What the activation line runs at interpreter start: wait until somebody imports torch, and cost nothing until then.
+
+This room imports nothing but ``sys``. A program that never imports torch pays for one look at each import, and sees
+nothing of the guard; errors of ours are one line on stderr and never stop a program.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False  # without paying for typing at interpreter start
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+
+def wait_for_torch() -> None:
+    """Have the guard of the process started once torch is imported."""
+    if "torch" not in sys.modules:
+        sys.meta_path.insert(0, _Lookout())
+
+
+class _Lookout:
+    """A finder that finds nothing: it only notices that torch is asked for, hands over, and is gone."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name != "torch":
+            return None
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        try:
+            from .environment import arm
+
+            arm()
+        except Exception as error:  # whatever it is, the program wants torch and gets it
+            print(f"tensorwatch_guard: the guard could not be prepared: {error!r}", file=sys.stderr)  # noqa: T201
+        from importlib.util import find_spec
+
+        return find_spec(name)  # asked afresh, because the finders were changed while they were being gone through

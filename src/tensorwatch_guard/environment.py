@@ -1,0 +1,141 @@
+"""The guard of a whole process: asked for by the variable or by ``run``, started with torch, reporting at the end.
+
+Nothing here raises into the program: what goes wrong is one line on stderr, and the program runs unguarded.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from .levels import ConfigError
+from .options import Config, is_on, pyproject_near
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .guard import guard
+    from .report.model import Report
+
+
+class ProcessGuard:
+    """The one guard of a process. ``armed`` while it waits for torch, ``report`` once it has finished."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._guard: guard | None = None
+        self._open = ExitStack()
+        self._pid = os.getpid()
+        self.report: Report | None = None
+        self.failed = False
+        """The guard itself could not do its work."""
+        self.violated = False
+        """A level or a limit was broken, and only the end could tell."""
+
+    def wait_for_torch(self) -> None:
+        """Start as soon as torch has been imported; at once if it was."""
+        import wrapt
+
+        wrapt.register_post_import_hook(self._start, "torch")
+
+    def _start(self, torch: object) -> None:
+        try:
+            if self._config.simulate is not None:
+                from .simulate import simulated_accelerator
+
+                self._open.enter_context(simulated_accelerator(self._config.simulate))
+            from .guard import guard
+
+            self._guard = guard.from_config(self._config, process_report=not _is_spawned())
+            self._guard.start()
+        except Exception as error:
+            self._guard = None
+            self._fail("could not start, the program runs unguarded", error)
+
+    def finish(self) -> None:
+        """Stop, print and write the report. Once: later calls, and calls in a forked child, do nothing."""
+        done, self._guard = self._guard, None
+        if done is None or os.getpid() != self._pid:
+            return
+        try:
+            try:
+                done.stop()
+            except AssertionError as error:
+                if not is_violation(error):
+                    raise
+                self.violated = True
+            self.report = done.report
+            done.finish(sys.stderr)
+        except Exception as error:
+            self._fail("could not report", error)
+        finally:
+            self._open.close()
+
+    def _fail(self, what: str, error: Exception) -> None:
+        self.failed = True
+        text = str(error) if isinstance(error, ConfigError) else repr(error)
+        say(f"the guard {what}: {text}")
+
+
+def arm() -> None:
+    """Torch is about to be imported: if the variable asks for it, start a guard after it and report at exit."""
+    if _claimed or not is_on(os.environ):
+        return
+    try:
+        config = config_of_process(os.environ)
+        config.check_files()
+    except ConfigError as error:
+        say(f"{error}\ntensorwatch_guard: the program runs unguarded")
+        return
+    process = ProcessGuard(config)
+    atexit.register(process.finish)
+    process.wait_for_torch()
+
+
+def claim() -> None:
+    """``run`` guards this process itself: the variable must not start a second guard in it."""
+    global _claimed
+    _claimed = True
+
+
+def config_of_process(environ: Mapping[str, str], arguments: Mapping[str, object] | None = None) -> Config:
+    """The config of a process: pyproject, the environment on top of it, the command line on top of both.
+
+    Raises:
+        ConfigError: for the first thing in any of them that cannot be meant.
+    """
+    config = Config()
+    if path := _pyproject():
+        config = config.merged(Config.from_pyproject(path))
+    return config.merged(Config.from_environment(environ)).merged(Config.from_cli(arguments or {}))
+
+
+def is_violation(error: BaseException) -> bool:
+    """Whether ``error`` is how a guard says that a level or a limit was broken."""
+    return isinstance(error, AssertionError) and type(error).__module__.partition(".")[0] == __package__
+
+
+def say(text: str) -> None:
+    """One message to the user, on stderr, whatever state that is in."""
+    try:
+        print(f"tensorwatch_guard: {text}", file=sys.stderr, flush=True)  # noqa: T201
+    except (OSError, ValueError, AttributeError):  # closed, full, or none (pythonw)
+        return
+
+
+def _pyproject() -> str | None:
+    try:
+        here = os.getcwd()
+    except OSError:  # the directory is gone
+        return None
+    return pyproject_near(here)
+
+
+def _is_spawned() -> bool:
+    return "--multiprocessing-fork" in getattr(sys, "orig_argv", ())
+
+
+_claimed: bool = False
