@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .model import Rule
     from collections.abc import Callable
 
-_LONGEST_NAME: Final = 40
+_LONGEST_NAME: Final = 28
 _LONGEST_CALL: Final = 60
 _READ: Final = re.compile(
     r"^(?P<name>.+?)\.(?:item|tolist)\(\)$|^(?:float|int|bool|complex)\((?P<inner>.+)\)$", re.DOTALL

@@ -54,6 +54,12 @@ def _shares(source: str) -> Callable[[Details], bool]:
     return lambda details: str(details.get("direction", "")).startswith(source)
 
 
+def _only_traced(details: Details) -> bool:
+    """Only the driver's call-back saw the wait: nothing in the user's code explains it."""
+    seen_by = details.get("seen_by")
+    return seen_by == "trace" or (isinstance(seen_by, list | tuple) and list(seen_by) == ["trace"])
+
+
 def _background(details: Details) -> bool:
     return bool(details.get("non_blocking")) and not details.get("blocking", True)
 
@@ -100,7 +106,7 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("TWG208", "sync", "torch.equal torch.allclose"),
     Row("TWG209", "sync", "torch.linalg.* torch.cholesky torch.inverse"),
     Row("TWG210", "sync", "*ctc_loss* *quant*"),
-    Row("TWG211", "sync", "", lambda details: details.get("seen_by") == "trace"),
+    Row("TWG211", "sync", "", _only_traced),
     Row("TWG200", "sync"),
     Row("TWG231", "read"),
     Row("TWG305", "alias", "Module.state_dict Module.load_state_dict"),

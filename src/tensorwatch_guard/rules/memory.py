@@ -98,8 +98,8 @@ HAZARDS: Final[tuple[Rule, ...]] = (
         "stale-gradient",
         "backward used values that were overwritten after forward",
         "error",
-        "A tensor saved for backward was written in a way that autograd's version counter does not see. The "
-        "gradients are wrong, and nothing else says so.",
+        "NumPy, .data and fused optimizers write past autograd's version counter, so PyTorch does not object. "
+        "The gradients are wrong, and nothing else tells you.",
         "give forward memory of its own (.clone(), .copy()), or write only after backward",
         "hazard",
     ),

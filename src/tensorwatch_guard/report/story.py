@@ -1,0 +1,222 @@
+"""Stories: where a sharing began, where it was written, what used the value and what to do, told as one.
+
+Mutations and hazards that are tied to each other, or to the same alias, make one story: one bug is told once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from ..rules import BY_ID, advice, worst
+from ..words import SEVERITIES, Finding, Severity, Site
+from .wording import WRITER_WORDS, number, place, size, steps, times
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .model import Report
+
+MOST_SCENES: Final = 3
+"""Places of one sort that a story shows; the rest is counted."""
+SHARED: Final = "same memory since"
+_VALUES: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One place of a story: a heading, the site (or the two ends of an interval), and what is known about it."""
+
+    heading: str
+    site: Site | None
+    between: tuple[Site | None, Site | None] | None = None
+    facts: tuple[str, ...] = ()
+    origin: Site | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What belongs together. ``head`` is the finding that matters most in it."""
+
+    head: Finding
+    findings: tuple[Finding, ...]
+    scenes: tuple[Scene, ...]
+    more: tuple[str, ...]
+    """Places that were left out, in words."""
+    severity: Severity
+    do: str
+
+    @property
+    def count(self) -> int:
+        return self.head.count
+
+
+def as_site(value: Any) -> Site | None:
+    """A site from what ``details`` hold: a ``Site``, or the object of a loaded file."""
+    if isinstance(value, Site) or value is None:
+        return value
+    if isinstance(value, Mapping) and "file" in value and "line" in value:
+        known = {name: value[name] for name in Site.__slots__ if name in value}
+        return Site(**known)
+    return None
+
+
+def interval(finding: Finding) -> tuple[Site | None, Site | None] | None:
+    """The two ends in time of an inexact mutation; None for an exact one."""
+    if finding.kind != "mutation" or finding.details.get("exact"):
+        return None
+    ends = finding.details.get("between")
+    if isinstance(ends, list | tuple) and len(ends) == 2:
+        return as_site(ends[0]), as_site(ends[1])
+    return None, finding.site
+
+
+def when(ends: tuple[Site | None, Site | None]) -> str:
+    """``between train.py:22 and train.py:25``; None stands for the guard's own start or end."""
+    first, last = ends
+    if first is None and last is None:
+        return "at some time of the run"
+    if first is None:
+        return f"before {place(last, function=False)}"
+    if last is None:
+        return f"after {place(first, function=False)}"
+    if (first.file, first.line) == (last.file, last.line):
+        return f"between two passes of {place(first, function=False)}"
+    return f"between {place(first, function=False)} and {place(last, function=False)}"
+
+
+def stories(report: Report, *, allowed: bool = False) -> tuple[Story, ...]:
+    """All stories, the weightiest first; what is allowed is left out unless asked for."""
+    told = [f for f in report.findings if f.kind in {"mutation", "hazard"} and (allowed or f.allowed is None)]
+    by_id = {finding.id: finding for finding in report.findings}
+    made = [_story(group, by_id) for group in _groups(told)]
+    return tuple(sorted(made, key=lambda story: (-SEVERITIES.index(story.severity), -story.count)))
+
+
+def _groups(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """Findings joined by what they are related to, and by what is related to them."""
+    leader: dict[str, str] = {}
+
+    def find(key: str) -> str:
+        while leader.setdefault(key, key) != key:
+            leader[key] = key = leader[leader[key]]
+        return key
+
+    for finding in findings:
+        for other in finding.related:
+            leader[find(finding.id)] = find(other.id or f"{other.role}:{other.site}")
+    groups: dict[str, list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault(find(finding.id), []).append(finding)
+    return list(groups.values())
+
+
+def _story(group: list[Finding], by_id: Mapping[str, Finding]) -> Story:
+    order = sorted(group, key=lambda f: (-SEVERITIES.index(f.severity), f.kind != "hazard", -f.count))
+    head = order[0]
+    scenes: list[Scene] = []
+    more: list[str] = []
+    for sort, plural in (
+        (_began(group, by_id), "more places where it was shared"),
+        ([_written(finding) for finding in order if finding.kind == "mutation"], "more writes"),
+        ([_broken(finding) for finding in order if finding.kind == "hazard"], "more uses"),
+    ):
+        scenes += sort[:MOST_SCENES]
+        if len(sort) > MOST_SCENES:
+            more.append(f"{len(sort) - MOST_SCENES} {plural}")
+    weight = worst(finding.severity for finding in group) or "note"
+    return Story(head, tuple(order), tuple(scenes), tuple(more), weight, order_of(head))
+
+
+def order_of(finding: Finding) -> str:
+    """What to do about a finding: its own advice, else its rule's."""
+    rule = BY_ID.get(finding.rule)
+    return finding.advice or (advice(rule, finding) if rule else "")
+
+
+def _began(group: Iterable[Finding], by_id: Mapping[str, Finding]) -> list[Scene]:
+    scenes: dict[str, Scene] = {}
+    for finding in group:
+        for other in finding.related:
+            if other.role != "shared-by":
+                continue
+            alias = by_id.get(other.id)
+            site = alias.site if alias else other.site
+            scenes.setdefault(other.id or str(site), Scene(SHARED, site, facts=_alias_facts(alias)))
+    return list(scenes.values())
+
+
+def _alias_facts(alias: Finding | None) -> tuple[str, ...]:
+    if alias is None:
+        return ()
+    details = alias.details
+    made = [side for side in (_sides(str(details.get("direction", ""))), _described(details)) if side]
+    if alias.count > 1:
+        made.append(times(alias.count))
+    return (", ".join(made),) if made else ()
+
+
+def _sides(direction: str) -> str:
+    source, arrow, result = direction.partition("->")
+    return f"{result} of {source}" if arrow else direction
+
+
+def _described(details: Mapping[str, Any]) -> str:
+    shape, dtype, nbytes = details.get("shape"), details.get("dtype"), details.get("nbytes")
+    parts = [str(dtype).removeprefix("torch.") if dtype else "", f"({', '.join(map(str, shape))})" if shape else ""]
+    text = " ".join(part for part in parts if part)
+    return f"{text}, {size(nbytes)}" if text and nbytes else text
+
+
+def _written(finding: Finding) -> Scene:
+    ends = interval(finding)
+    writer = WRITER_WORDS.get(str(finding.details.get("writer")), "somebody")
+    threads = [name for name in finding.threads if name != "MainThread"]
+    how_often = [times(finding.count), steps(finding)]
+    if threads:
+        how_often.append(f"in thread {', '.join(threads[:2])}")
+    facts = [", ".join(part for part in how_often if part)]
+    values = changed(finding.details)
+    if values:
+        facts.append(values)
+    if ends:
+        facts.append('guard(writes="exact") names the line')
+    return Scene(f"written by {writer}", finding.site, ends, tuple(facts), finding.origin)
+
+
+def changed(details: Mapping[str, Any]) -> str:
+    """``elements [0:3], 1.0 2.0 -> 5.0 5.0``, as much of it as is known."""
+    where, before, after = details.get("elements"), details.get("before"), details.get("after")
+    parts = [] if where is None or where == "" else [f"elements {_brief(where)}"]
+    if after is not None:
+        old = _brief(before) if before is not None else "(not kept)"
+        parts.append(f"{old} -> {_brief(after)}")
+    return ": ".join(parts)
+
+
+def _brief(value: Any) -> str:
+    text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return text if len(text) <= _VALUES else text[: _VALUES - 3] + "..."
+
+
+_USES: Final = {
+    "stale-gradient": "used by backward",
+    "dangling-alias": "memory taken away",
+    "async-copy": "copy still in flight",
+    "severed": "sharing ended",
+}
+
+
+def _broken(finding: Finding) -> Scene:
+    kind = str(finding.details.get("type", ""))
+    heading = _USES.get(kind, kind or "broken")
+    if finding.details.get("certain") is False:
+        heading = f"perhaps {heading}"
+    node = finding.details.get("node")
+    facts = [", ".join(part for part in (times(finding.count), steps(finding)) if part)]
+    if node:
+        nodes = finding.details.get("nodes")
+        others = f" and {number(nodes - 1)} more" if isinstance(nodes, int) and nodes > 1 else ""
+        facts.append(f"saved by {node}{others}")
+    return Scene(heading, finding.site, None, tuple(facts), finding.origin)

@@ -1,0 +1,135 @@
+"""The verdict: what matters most in a report, why, and what to do; or the one line of a clean run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ..rules import BY_ID
+from ..words import SEVERITIES, Finding
+from .model import waits_of
+from .story import SHARED, Story, interval, order_of, stories, when
+from .wording import WRITER_WORDS, number, place, plural, rate, seconds, sentence, times
+
+if TYPE_CHECKING:
+    from .model import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``also`` is the other half: waits where memory comes first, further stories otherwise."""
+
+    finding: Finding
+    what: str
+    why: str
+    do: str
+    also: str = ""
+
+
+def verdict(report: Report) -> Verdict | None:
+    """What to tell first; None for a clean run. Wrong results come before lost time."""
+    told = [story for story in stories(report) if story.severity != "note"]
+    slow = costly(report)
+    waits = waiting(report)
+    if told:
+        first = told[0]
+        others = f"{plural(len(told) - 1, 'more finding')} about shared memory" if len(told) > 1 else ""
+        also = "; ".join(part for part in (others, waits if slow else "") if part)
+        return _verdict(first.head, _memory(first), also and sentence(also), first.do)
+    if slow:
+        top = slow[0]
+        also = f"{plural(len(slow) - 1, 'more place')} below" if len(slow) > 1 else ""
+        return _verdict(top, f"{waits}; most of it at {place(top.site)}", also and sentence(also), order_of(top))
+    return None
+
+
+def _verdict(finding: Finding, what: str, also: str, do: str) -> Verdict:
+    rule = BY_ID.get(finding.rule)
+    return Verdict(finding, sentence(what), rule.why if rule else "", sentence(do), also)
+
+
+def costly(report: Report) -> list[Finding]:
+    """Waits and copies that are warnings, the one that blocked longest (then: happened most often) first."""
+    open_ones = [
+        finding
+        for finding in report.findings
+        if finding.kind in {"sync", "transfer"} and finding.allowed is None and finding.severity != "note"
+    ]
+    return sorted(open_ones, key=weight, reverse=True)
+
+
+def weight(finding: Finding) -> tuple[int, float, int, int]:
+    """How much a finding matters beside others of its kind; larger is more."""
+    return SEVERITIES.index(finding.severity), round(finding.blocked_s, 4), finding.count, finding.bytes
+
+
+def waiting(report: Report) -> str:
+    """``the host waits 3.00 times a step, blocked up to 1.84 s``."""
+    open_ones = [finding for finding in report.findings if finding.allowed is None]
+    waits = sum(map(waits_of, open_ones))
+    blocked = sum(finding.blocked_s for finding in open_ones if waits_of(finding))
+    if not waits:
+        copies = sum(f.count for f in open_ones if f.kind == "transfer" and f.severity != "note")
+        return f"{plural(copies, 'copy', 'copies')} between devices"
+    often = f"{rate(waits / report.run.steps)} times a step" if report.run.steps else times(waits)
+    return f"the host waits {often}" + (f", blocked for up to {seconds(blocked)}" if blocked else "")
+
+
+_WHAT: Final = {
+    "stale-gradient": "the gradients are wrong ({times}): {write} overwrote values that backward at {site} "
+    "still needed",
+    "dangling-alias": "{site} takes memory away that was handed out at {began}: to touch it can end the process",
+    "async-copy": "{site} uses memory of a copy that is still in flight: the values are a mixture",
+}
+
+
+def _memory(story: Story) -> str:
+    head = story.head
+    began = next((scene.site for scene in story.scenes if scene.heading == SHARED), None)
+    where_began = place(began) if began else "an earlier line"
+    if head.kind == "hazard":
+        text = _WHAT.get(str(head.details.get("type")), "{site} uses shared memory in an unsafe way")
+        return text.format(site=place(head.site), began=where_began, write=_write(story), times=times(head.count))
+    writer = WRITER_WORDS.get(str(head.details.get("writer")), "somebody")
+    ends = interval(head)
+    if ends:
+        return f"{writer} wrote, {when(ends)}, into memory that was handed out at {where_began}"
+    return f"{place(head.site)} also changes what was handed out at {where_began}"
+
+
+def _write(story: Story) -> str:
+    mutation = next((finding for finding in story.findings if finding.kind == "mutation"), None)
+    if mutation is None:
+        scene = next((scene for scene in story.scenes if scene.heading.startswith("written")), None)
+        return place(scene.site) if scene else "a later write"
+    ends = interval(mutation)
+    return f"a write {when(ends)}" if ends else place(mutation.site)
+
+
+def clean_line(report: Report) -> str:
+    """``nothing to mend (312 steps, 0 waits a step, 14 shared arrays, none written)``."""
+    steps, waits = report.run.steps, int(report.totals.get("blocking", 0))
+    parts = [plural(steps, "step")] if steps else []
+    parts.append(f"{rate(waits / steps) if waits else '0'} waits a step" if steps else plural(waits, "wait"))
+    parts.append(_shared(report))
+    notes = sum(1 for finding in report.findings if is_plain_note(finding))
+    if notes:
+        parts.append(plural(notes, "note"))
+    allowed = int(report.totals.get("allowed", 0))
+    if allowed:
+        parts.append(f"{number(allowed)} allowed")
+    aborted = "; the run ended with an exception" if report.run.aborted else ""
+    return f"nothing to mend ({', '.join(parts)}{aborted})"
+
+
+def is_plain_note(finding: Finding) -> bool:
+    """A note that is worth a line of its own: no host read, no sharing that nobody wrote through, not allowed."""
+    return finding.severity == "note" and finding.kind not in {"read", "alias"} and finding.allowed is None
+
+
+def _shared(report: Report) -> str:
+    shared = sum(finding.count for finding in report.findings if finding.kind == "alias")
+    if not shared:
+        return "no shared arrays"
+    written = any(finding.kind == "mutation" for finding in report.findings)
+    return f"{plural(shared, 'shared array')}{'' if written else ', none written'}"

@@ -1,0 +1,101 @@
+"""A report answers questions, counts, and cannot be changed."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from report_samples import Samples
+
+from tensorwatch_guard.report.model import Notice, Report
+from tensorwatch_guard.words import RunInfo
+
+
+def test_findings_by_kind_and_by_question(tmp_path):
+    samples = Samples(tmp_path)
+    report = samples.broken()
+    assert [f.op for f in report.syncs] == ["Tensor.__bool__", "Tensor.item", "Tensor.item", "Tensor.item"]
+    assert len(report.transfers) == 3
+    assert len(report.aliases) == 2
+    assert {f.details["writer"] for f in report.mutations} == {"numpy", "torch"}
+    assert [f.details["type"] for f in report.hazards] == ["stale-gradient"]
+    assert [f.op for f in report.refusals] == ["Tensor.numpy"]
+    assert report.reads == ()
+    item = samples.item()
+    assert report.find(op="Tensor.item", line=item.site.line)[0] == item
+    assert report.find(kind="sync", file="train.py") == report.syncs
+    assert report.find(file=str(samples.file), kind="alias") == report.aliases
+    assert report.find(file="rain.py") == ()
+    assert report.find(file="other.py") == ()
+
+
+def test_a_line_within_a_long_expression_is_found(tmp_path):
+    samples = Samples(tmp_path)
+    item = samples.item()
+    long = dataclasses.replace(item, site=dataclasses.replace(item.site, end_line=item.site.line + 2))
+    report = samples.report(long)
+    assert report.find(line=item.site.line + 1) == (long,)
+    assert report.find(line=item.site.line + 3) == ()
+
+
+def test_findings_without_a_site_are_found_by_kind_only(tmp_path):
+    samples = Samples(tmp_path)
+    report = samples.report(samples.finding("sync", "Tensor.item", None))
+    assert len(report.find(kind="sync")) == 1
+    assert report.find(kind="sync", line=1) == ()
+
+
+def test_totals_count_calls_waits_directions_and_bytes(tmp_path):
+    samples = Samples(tmp_path)
+    totals = samples.broken().totals
+    assert totals["sync"] == 3 * 312 + 4
+    assert totals["transfer"] == totals["h2d"] == 2 * 312 + 1
+    assert totals["d2h"] == totals["read"] == 0
+    assert totals["blocking"] == totals["sync"] + totals["transfer"]
+    assert totals["bytes"] == 393_216 * 312 + 64 * 312 + 44_000_000
+    assert totals["blocked_s"] == pytest.approx(1.61 + 0.21 + 0.02 + 0.4 + 0.09 + 0.012)
+    assert totals["allowed"] == 4
+    assert totals["alias"] == 313
+
+
+def test_only_calls_that_waited_are_waits(tmp_path):
+    samples = Samples(tmp_path)
+    mixed = samples.to_device(details={"direction": "h2d", "blocking_calls": 12})
+    assert samples.report(mixed).totals["blocking"] == 12
+    assert samples.report(samples.to_device(blocking=False)).totals["blocking"] == 0
+
+
+def test_given_totals_are_believed():
+    assert Report(RunInfo(), totals={"sync": 7}).totals == {"sync": 7}
+
+
+def test_the_worst_does_not_count_what_is_allowed(tmp_path):
+    samples = Samples(tmp_path)
+    assert samples.broken().worst == "error"
+    assert samples.slow().worst == "warning"
+    assert samples.clean().worst == "note"
+    assert samples.report().worst is None
+    granted = dataclasses.replace(samples.item(), allowed="metrics")
+    assert samples.report(granted).worst is None
+    assert samples.report(granted).clean
+
+
+def test_a_fault_of_the_guard_is_not_clean(tmp_path):
+    samples = Samples(tmp_path)
+    assert not samples.report(notices=(Notice("TWG901", "IndexError in probes/calls.py"),)).clean
+    assert samples.report(notices=(Notice("TWG801", "allow[sync] at train.py:3 allowed nothing"),)).clean
+
+
+def test_a_report_cannot_be_changed(tmp_path):
+    report = Samples(tmp_path).slow()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        report.findings = ()
+
+
+def test_metrics_are_flat_numbers_with_rates(tmp_path):
+    metrics = Samples(tmp_path).slow().metrics(prefix="guard/")
+    assert metrics["guard/sync_per_step"] == pytest.approx(3.0)
+    assert metrics["guard/blocking"] == 4 * 312 + 1
+    assert metrics["guard/blocked_s"] == pytest.approx(2.252)
+    assert all(type(value) is float for value in metrics.values())
+    assert "tensorwatch/sync_per_step" not in Report(RunInfo()).metrics()
