@@ -13,7 +13,7 @@ from .machine import Machine
 from .patches import Patches
 from .refusal import SimulatorUnavailable, cannot
 from .registry import Registry
-from .tensors import empty, neg_view, resize
+from .tensors import CPU, empty, neg_view, resize, to_device
 
 _inside: list[SimulatedAccelerator] = []
 
@@ -115,7 +115,14 @@ def _factories(machine: Machine) -> dict[str, Any]:
         _check_options(layout, pin_memory)
         return empty(size, index=machine.index(device), dtype=dtype, strides=stride)
 
-    return {"aten::empty.memory_format": empty_format, "aten::empty_strided": empty_strides}
+    def zeros(size: Any, *, dtype: Any = None, device: Any = None, **_: Any) -> torch.Tensor:
+        return to_device(torch._C._VariableFunctions.zeros(size, dtype=dtype, device=CPU), machine.index(device))
+
+    return {
+        "aten::empty.memory_format": empty_format,
+        "aten::empty_strided": empty_strides,
+        "aten::_efficientzerotensor": zeros,  # has no memory at all on the CPU
+    }
 
 
 def _check_options(layout: Any, pin_memory: Any) -> None:
