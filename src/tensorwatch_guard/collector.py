@@ -38,7 +38,7 @@ class Tally:
 
     __slots__ = (
         "allowed", "blocked_ns", "blocking", "count", "details", "first_step", "grant", "implicit", "kind", "last_step",
-        "extra", "folded", "links", "more", "nbytes", "op", "serial", "threads", "trail", "unit_bytes", "via",
+        "extra", "into", "links", "more", "nbytes", "op", "owner", "serial", "threads", "trail", "unit_bytes", "via",
     )
 
     def __init__(self, kind: Kind, op: str, trail: Trail, step: int) -> None:
@@ -63,8 +63,9 @@ class Tally:
         """Threads that did it, where they are not the thread that counted it."""
         self.extra: Trail | None = None
         """The other end of the interval of an inexact mutation."""
-        self.folded = False
-        """Told by another finding: the line of this interval's write was found."""
+        self.into: Tally | None = None
+        """The tally that tells this one's story, too: the line of this interval's write was found."""
+        self.owner: Collector | None = None
         self.serial = 0
 
     def link(self, role: str, kind: Kind, op: str, trail: Trail, extra: Trail | None = None) -> None:
@@ -93,6 +94,7 @@ class Collector:
         self.first = first
         self.shards: list[tuple[str, Shard]] = []
         self.cut = 0
+        self.aborted = False
         self.heed: Callable[[Tally], None] | None = None
         """Policy that wants to hear of each event; None where no level asks for it."""
         self._serial = 0
@@ -116,6 +118,7 @@ class Collector:
         tally = Tally(kind, op, trail, step)
         self._serial += 1
         tally.serial = self._serial
+        tally.owner = self
         shard[key] = tally
         return tally
 

@@ -20,11 +20,13 @@ Live = Mapping[tuple[object, ...], int]
 class Sum:
     """Tallies of all threads for one finding."""
 
-    __slots__ = ("first", "tallies", "threads")
+    __slots__ = ("first", "folded", "tallies", "threads")
 
     def __init__(self, first: Tally) -> None:
         self.first = first
         self.tallies: list[Tally] = []
+        self.folded: list[Tally] = []
+        """Intervals that gave way to this line."""
         self.threads: dict[str, None] = {}
 
     def add(self, thread: str, tally: Tally) -> None:
@@ -50,8 +52,10 @@ def findings(collector: Collector, live: Live, steps: int) -> tuple[Finding, ...
 
 def _sums(collector: Collector) -> list[Sum]:
     sums: dict[tuple[object, ...], Sum] = {}
+    folded: list[Tally] = []
     for thread, tally in collector.tallies():
-        if tally.folded:
+        if tally.into is not None:
+            folded.append(tally)
             continue
         certain = tally.details.get("certain"), tally.details.get("type")
         key = (tally.kind, tally.op, tally.trail.key, tally.extra and tally.extra.key, id(tally.grant), certain)
@@ -59,6 +63,9 @@ def _sums(collector: Collector) -> list[Sum]:
         if known is None:
             known = sums[key] = Sum(tally)
         known.add(thread, tally)
+    by_tally = {id(tally): one for one in sums.values() for tally in one.tallies}
+    for tally in folded:
+        by_tally[id(tally.into)].folded.append(tally)
     return sorted(sums.values(), key=lambda one: min(tally.serial for tally in one.tallies))
 
 
@@ -81,7 +88,7 @@ def _finding(
     direction = tally.details.get("direction")
     if collector.config.setting(tally.kind, direction if direction in DIRECTIONS else None).level == "off":
         return None
-    count = sum(each.count for each in one.tallies)
+    count = sum(each.count for each in (*one.tallies, *one.folded))
     blocking = sum(each.blocking for each in one.tallies)
     details = _details(one, live)
     site, origin = tally.trail.site, tally.trail.origin_site
@@ -105,8 +112,8 @@ def _finding(
         blocking=bool(blocking),
         implicit=tally.implicit,
         threads=tuple(one.threads),
-        first_step=max(min(each.first_step for each in one.tallies) - collector.first, 0),
-        last_step=max(max(each.last_step for each in one.tallies) - collector.first, 0),
+        first_step=max(min(each.first_step for each in (*one.tallies, *one.folded)) - collector.first, 0),
+        last_step=max(max(each.last_step for each in (*one.tallies, *one.folded)) - collector.first, 0),
         allowed=_allowed(tally, site),
         related=tuple(dict.fromkeys(related)),
         details=details,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from .sharing.contents import describe
+from .sharing.differences import describe
 from .sharing.graph import Stale, Suspect, stale
 from .sharing.ledger import Alias, Piece, is_live
 from .sharing.owners import Owner
@@ -21,6 +21,7 @@ from .sites import NOWHERE, Trail
 from .words import Region
 
 if TYPE_CHECKING:
+    from .collector import Tally
     from .operations import Operation
     from .session import Session
 
@@ -37,7 +38,8 @@ class Memory:
     def __init__(self, session: Session, mode: str, share: float = 0.02) -> None:
         self.session = session
         self.mode = mode
-        self.writes = Writes(self._mutated, self._moved, share)
+        self.writes = Writes(self._mutated, self._moved, share, mode)
+        self._cases: dict[object, list[Tally]] = {}
         self.started = perf_counter_ns()
         self.walked_ns = 0
         self.walks_skipped = 0
@@ -89,23 +91,34 @@ class Memory:
     def boundary(self, at: Trail, *, torch_wrote: bool = False, final: bool = False) -> None:
         """Everything shared is looked at. ``final``: at a guard's exit, which has no place in the user's code."""
         if self.mode != "off":
-            self.writes.boundary(now(NOWHERE if final else at), torch_wrote=torch_wrote)
+            self.writes.boundary(now(NOWHERE if final else at), torch_wrote=torch_wrote, whole=final)
 
     @property
     def last_serial(self) -> int:
         """The serial number of the newest alias."""
         return self.writes.ledger.last_serial
 
+    def missed(self) -> str:
+        """What of the shared memory was not compared, in words; empty where all of it was."""
+        missed = self.writes.contents.missed()
+        parts = [f"{count} {name.replace('_', ' ')}" for name, count in missed.items() if count]
+        return ", ".join(parts)
+
     def raise_mode(self, mode: str, moment: Moment) -> None:
         """A nested guard may ask for more than the one around it."""
         if MODES.index(mode) > MODES.index(self.mode):
             self.mode = mode
+            self.writes.follow(mode)
 
     def blind_spots(self) -> list[str]:
         """What was not looked at, in words."""
         spots = ["torch.FloatTensor(array), which shares memory and cannot be watched"]
         if self.walks_skipped:
             spots.append(f"{self.walks_skipped} of the graphs were not searched for stale values: the time budget was spent")
+        escalation = self.writes.escalation
+        if escalation is not None and escalation.following is not None:
+            for reason, count in escalation.following.refused.items():
+                spots.append(f"writes to {count} pieces of shared memory could not be followed by line: {reason}")
         return spots
 
     def _mutated(self, mutation: Mutation) -> None:
@@ -142,6 +155,22 @@ class Memory:
                 tally.more["writer"] = tally.more.get("writer", 0) + 1
             for alias in mutation.aliases:
                 tally.link("shared-by", "alias", alias.op, alias.trail)
+        self._fold(mutation, tallies)
+
+    def _fold(self, mutation: Mutation, tallies: list[Tally]) -> None:
+        """One bug is told once: an interval gives way to the line that was found in it."""
+        if not mutation.exact:
+            for case in mutation.cases:
+                known = self._cases.setdefault(case, [])
+                known += [tally for tally in tallies if tally not in known]
+            return
+        for tally in tallies:
+            place = mutation.after.trail.place
+            if place is not None and place.lasti >= 0 and tally.trail.place is not None and tally.trail.place.lasti < 0:
+                tally.trail = mutation.after.trail  # now the columns are known, too
+        for case in mutation.cases:
+            for interval in self._cases.get(case, ()):
+                interval.into = interval.into or next((t for t in tallies if t.owner is interval.owner), None)
 
     # -- hazards -------------------------------------------------------------------------------------------------------
 

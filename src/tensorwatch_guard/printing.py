@@ -32,9 +32,7 @@ def finish(done: guard, report: Report, error: BaseException | None, stream: Tex
 
 
 def _print(report: Report, stream: TextIO) -> None:
-    from .report.text import render
-
-    stream.write(render(report, stream=stream) + "\n")
+    report.print(stream)
     stream.flush()
 
 

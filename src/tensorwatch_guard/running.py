@@ -16,7 +16,7 @@ import numpy
 import torch
 
 from . import __version__
-from .collector import Collector
+from .collector import MOST_SITES, Collector
 from .findings import findings
 from .memory import Memory
 from .probes.calls import installation
@@ -30,9 +30,7 @@ from .words import RunInfo
 
 if TYPE_CHECKING:
     from .guard import guard
-    from .report.model import Report
-
-_WRITES: Final = ("off", "check", "auto", "exact")
+    from .report.model import Notice, Report
 
 
 class Running:
@@ -162,7 +160,23 @@ class Running:
             run=self._run_info(asked, collector, steps),
             findings=findings(collector, live, steps),
             blind_spots=self._blind_spots(asked),
+            notices=self._notices(collector),
         )
+
+    def _notices(self, collector: Collector) -> tuple[Notice, ...]:
+        from .report.model import Notice
+
+        found = [
+            Notice("TWG901", f"{fault.where}: {fault.text}", count=fault.count) for fault in self.session.faults.values()
+        ]
+        if collector.cut:
+            text = f"more than {MOST_SITES} call sites in one thread: what came after is counted without its place"
+            found.append(Notice("TWG902", text, count=collector.cut))
+        memory = self.session.memory
+        missed = memory.missed() if memory is not None else ""
+        if missed:
+            found.append(Notice("TWG904", missed))
+        return tuple(found)
 
     def _run_info(self, asked: guard, collector: Collector, steps: int) -> RunInfo:
         memory = self.session.memory

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,17 +20,15 @@ from .current import LOCAL, Happening, Here
 from .sites import FILES, USER, Trail, trail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .memory import Memory
     from .operations import Operation
     from .words import Kind
 
 _get_frame: Final = sys._getframe
-_BUILT: Final = (
+_BUILT: Final[tuple[tuple[str, Callable[[], bool]], ...]] = (
     ("cuda", lambda: torch.version.cuda is not None or torch.version.hip is not None),
     ("xpu", lambda: getattr(torch.version, "xpu", None) is not None),
-    ("mps", lambda: torch.backends.mps.is_built()),
+    ("mps", lambda: bool(torch._C._has_mps)),
 )
 MOST_FAULTS: Final = 20
 

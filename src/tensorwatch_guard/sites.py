@@ -210,7 +210,9 @@ def identity(kind: str, op: str, at: Trail, extra: Trail | None = None) -> str:
 
     ``extra`` is the other end of an interval, which tells two intervals with one end apart.
     """
-    parts = [kind, op, *_identity_of(at.site, at.code), *_identity_of(at.origin_site, at.origin)]
+    # of a followed line the columns come to be known late: its id is the line's
+    site = site_at(at.place.file, at.place.line, at.place.function) if at.place is not None else at.site
+    parts = [kind, op, *_identity_of(site, at.code), *_identity_of(at.origin_site, at.origin)]
     if extra is not None:
         parts += _identity_of(extra.site, extra.code)
     return blake2b("\0".join(parts).encode(errors="replace"), digest_size=8).hexdigest()

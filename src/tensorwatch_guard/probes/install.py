@@ -34,12 +34,12 @@ _CACHES: Final = (
 """Cached tables of PyTorch's own functions: filled while probes are in place, they would keep the probes for ever."""
 
 
-class _BoundProbe(wrapt.BoundFunctionWrapper):  # type: ignore[misc]
+class _BoundProbe(wrapt.BoundFunctionWrapper[Any, Any]):
     def __reduce_ex__(self, protocol: Any) -> Any:
         return self.__wrapped__.__reduce_ex__(protocol)
 
 
-class Probe(wrapt.FunctionWrapper):  # type: ignore[misc]
+class Probe(wrapt.FunctionWrapper[Any, Any]):
     """A FunctionWrapper that pickles and copies as the function it stands for."""
 
     __bound_function_wrapper__ = _BoundProbe
@@ -70,7 +70,7 @@ class Handle:
     def remove(self) -> None:
         """Restore what was there; a wrapper that somebody put on top and left there stays, and ours under it is inert."""
         if self.builtin is not None:
-            torch.jit._builtins._builtin_table.pop(id(self.probe), None)
+            (torch.jit._builtins._builtin_table or {}).pop(id(self.probe), None)
         try:
             wrapt.unwrap_object(self.owner, self.attribute, self.probe, missing_ok=True)
         except Exception:  # WrapperNotOutermostError: a plain function stands on top
@@ -82,9 +82,10 @@ class Handle:
 def _builtin_name(function: Any) -> str | None:
     """TorchScript knows some functions by identity: the wrapper has to be made known, too."""
     try:
-        return torch.jit._builtins._find_builtin(function)
+        name = torch.jit._builtins._find_builtin(function)  # type: ignore[no-untyped-call]
     except Exception:
         return None
+    return str(name) if name is not None else None
 
 
 def _is_shadow(owner: type, attribute: str) -> bool:
@@ -202,5 +203,5 @@ class _DynamoFinder(importlib.abc.MetaPathFinder):
                     if on:
                         self._installation.lay()
 
-            loader.exec_module = exec_module  # type: ignore[method-assign]
+            loader.exec_module = exec_module
         return spec

@@ -68,8 +68,8 @@ def transfer(
         implicit=outcome.row.implicit,
         details={
             "direction": found.direction,
-            "src": found.source + (suffix if found.source != "cpu" else ""),
-            "dst": found.destination + (suffix if found.destination != "cpu" else ""),
+            "src": found.src_device + (suffix if found.src_device != "cpu" else ""),
+            "dst": found.dst_device + (suffix if found.dst_device != "cpu" else ""),
             "pinned": found.pinned,
             "non_blocking": found.non_blocking,
             "seen_by": outcome.seen_by,

@@ -79,9 +79,13 @@ def silent_write(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         return wrapped(*args, **kwargs)
     trail = session.trail(_get_frame(1))
     _guarded(session, lambda: session.boundary(trail))
-    result = wrapped(*args, **kwargs)
-    _guarded(session, lambda: session.boundary(trail, torch_wrote=True))
-    return result
+    writes = session.memory.writes if session.memory is not None else None
+    if writes is not None:
+        writes.torch_writing = True  # before anything else runs: a line follower may look at the next call
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        _guarded(session, lambda: session.boundary(trail, torch_wrote=True))
 
 
 def _guarded(session: Session, step: Callable[[], object]) -> Exception | None:
@@ -130,6 +134,8 @@ def _before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     if session.collectors and session.sharing and not _compiler._is_compiling_flag:
         trail = session.trail(_get_frame(1))
         _guarded(session, lambda: session.boundary(trail))
+        if session.memory is not None and not args[1:] and not kwargs:  # a closure is the user's code
+            session.memory.writes.torch_writing = True
 
 
 def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:

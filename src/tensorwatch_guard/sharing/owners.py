@@ -110,7 +110,7 @@ def end_of_chain(array: np.ndarray[Any, Any]) -> Any:
     while isinstance(owner, np.ndarray) and owner.base is not None:
         owner = owner.base
     if isinstance(owner, memoryview):
-        return owner.obj if owner.obj is not None else owner
+        return getattr(owner, "obj", None) or owner
     return owner
 
 

@@ -13,21 +13,20 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 
 from ..sites import NOWHERE, Trail, trail
-from ..words import Change, Region, Writer
+from ..words import Change, Region, Write, Writer
 from .contents import Contents
+from .differences import differing_span, has_gaps
+from .escalation import Escalation
+from .fingerprints import BLOCK
 from .graph import sequence_number
 from .ledger import Alias, Ledger, Piece, version_probe
 from .owners import MOVED, Owner
 from .writers import hides_writes
-
-if TYPE_CHECKING:
-    from .escalation import Escalation
-
 
 class Moment(NamedTuple):
     """An event in time, as one thread saw it. ``sequence`` is autograd's number in that thread."""
@@ -60,20 +59,38 @@ class Mutation(NamedTuple):
     sequence: int | None = None
     unseen: bool = False
     """Autograd's counter did not see it: a saved tensor may be stale without PyTorch knowing."""
+    cases: tuple[object, ...] = ()
+    """What an interval is known by; of an exact mutation, the intervals it explains."""
 
 
 class Writes:
     """The live shared memory of a process. ``tell`` gets each mutation, ``tell_moved`` each owner found elsewhere."""
 
-    def __init__(self, tell: Callable[[Mutation], None], tell_moved: Callable[[Piece, Moment], None], share: float) -> None:
+    def __init__(
+        self, tell: Callable[[Mutation], None], tell_moved: Callable[[Piece, Moment], None], share: float, mode: str
+    ) -> None:
         self.ledger = Ledger()
         self.contents = Contents(share=share)
         self.escalation: Escalation | None = None
+        self.follow(mode)
         self.lock = threading.RLock()
         self._tell = tell
         self._tell_moved = tell_moved
         self._dead: queue.SimpleQueue[Alias] = queue.SimpleQueue()
         self._torch_wrote = False
+        self.torch_writing = False
+        """Set while a torch call runs that writes without a trace in a version counter."""
+
+    def follow(self, mode: str) -> None:
+        """Follow writes as the ``writes`` option says; may be raised while pieces are alive."""
+        if mode not in ("auto", "exact"):
+            return
+        if self.escalation is None:
+            self.escalation = Escalation(mode, lambda: self.ledger.pieces, self._exact, self._writer_now)
+        else:
+            self.escalation.mode = mode
+        if mode == "exact":
+            self.escalation.follow_all()
 
     # -- handing out ---------------------------------------------------------------------------------------------------
 
@@ -93,6 +110,8 @@ class Writes:
         with self.lock:
             storage = tensor.untyped_storage()
             address = storage.data_ptr()
+            if self.escalation is not None:
+                self.escalation.before_look(moment)
             if self.ledger.pieces:
                 self._compare([piece.key for piece in self.ledger.at(address)], moment)
             piece, new = self.ledger.piece(region, owner, file_backed)
@@ -106,17 +125,20 @@ class Writes:
             alias.version = alias.probe._version if alias.probe is not None else 0
             if new and watch:
                 self.contents.add(piece.key, region, piece.owner.hold, file_backed=file_backed, stamp=moment)
-            if self.escalation is not None:
+                if region.nbytes > BLOCK:  # its first fingerprint, as far as the time budget goes
+                    self.contents.look((piece.key,), stamp=moment)
+            if self.escalation is not None and watch:
                 self.escalation.shared(alias, moment)
+                self.escalation.after_look(moment)
             return alias
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
-    def boundary(self, moment: Moment, *, torch_wrote: bool = False) -> None:
+    def boundary(self, moment: Moment, *, torch_wrote: bool = False, whole: bool = False) -> None:
         """Compare everything, within the budget.
 
         ``torch_wrote``: what changed since the last look is torch's doing, whatever the version counter says (fused
-        optimizers, BatchNorm's statistics).
+        optimizers, BatchNorm's statistics). ``whole``: everything is compared, whatever time it takes.
         """
         with self.lock:
             self._bury()
@@ -125,19 +147,26 @@ class Writes:
                 self.escalation.before_look(moment)
             if self.ledger.pieces:
                 self._check_owners(self.ledger.pieces.values(), moment)
-                self._report(self.contents.look(None, stamp=moment), moment)
+                self._report(self.contents.look(None, stamp=moment, whole=whole), moment)
             self._torch_wrote = False
+            self.torch_writing = False
             if self.escalation is not None:
                 self.escalation.after_look(moment)
 
     def peek(self, address: int | None, moment: Moment) -> None:
         """An event that is no boundary: the memory at hand (by its storage's address) and the next few in turn."""
         with self.lock:
-            keys = [piece.key for piece in self.ledger.at(address)] if address is not None else []
-            found = self.contents.look(keys, stamp=moment) if keys else []
+            if self.escalation is not None:
+                self.escalation.before_look(moment)
+            found: list[tuple[Change, Any]] = []
+            if address is not None:
+                for piece in self.ledger.at(address):
+                    found += self.contents.look((piece.key,), stamp=moment)
             found += self.contents.peek(None, stamp=moment)
             if found:
                 self._report(found, moment)
+            if self.escalation is not None:
+                self.escalation.after_look(moment)
 
     def _compare(self, keys: Iterable[int], moment: Moment) -> None:
         keys = list(keys)
@@ -168,10 +197,31 @@ class Writes:
             aliases = tuple(piece.aliases.values())
             mutation = Mutation(piece, change, writer, stamp or START, moment, False, "", aliases, unseen=unseen)
             if self.escalation is not None:
-                self.escalation.found(mutation)
+                mutation = mutation._replace(cases=self.escalation.found(mutation))
             self._tell(mutation)
+        if self.escalation is not None:
+            self.escalation.looked()
 
-    def _writer(self, piece: Piece, before: Moment | None, after: Moment) -> tuple[Writer, bool]:
+    def _exact(self, piece: Piece, write: Write, cases: tuple[object, ...]) -> None:
+        """A follower named the line."""
+        if not _touches(piece.region, write):
+            return
+        at = Moment(Trail(None, -1, None, -1, write.place), 0, write.sequence if write.sequence is not None else -1)
+        change = Change(piece.key, write.first, write.last, write.before, write.after)
+        piece.written += 1
+        self._tell(
+            Mutation(
+                piece, change, write.writer, at, at, True, write.thread, tuple(piece.aliases.values()), write.by,
+                write.sequence, write.writer != "torch", cases,
+            )
+        )
+
+    def _writer_now(self, key: int) -> Writer:
+        """Asked by a follower right after a write, in the middle of a trace function: takes no lock."""
+        piece = self.ledger.pieces.get(key)
+        return self._writer(piece, None, None)[0] if piece is not None else "unknown"
+
+    def _writer(self, piece: Piece, before: Moment | None, after: Moment | None) -> tuple[Writer, bool]:
         """Who wrote since the last look, and whether autograd's counter missed it."""
         bumped = known = False
         for alias in list(piece.aliases.values()):
@@ -184,9 +234,9 @@ class Writes:
                 bumped = True
         if bumped:
             return "torch", False
-        if self._torch_wrote:
+        if self._torch_wrote or self.torch_writing:
             return "torch", True
-        if not known or hides_writes(before.trail if before else NOWHERE, after.trail):
+        if not known or hides_writes(before.trail if before else NOWHERE, after.trail if after else NOWHERE):
             return "unknown", True
         return "numpy", True
 
@@ -228,6 +278,8 @@ class Writes:
     def _close(self, alias: Alias) -> None:
         piece = alias.piece
         if piece.key in self.ledger.pieces:
+            if self.escalation is not None:
+                self.escalation.before_look(START)
             stamp = now(trail(sys._getframe(2))) if len(piece.aliases) > 1 else None
             found = self.contents.look([piece.key], stamp=stamp)
             if found:
@@ -246,6 +298,17 @@ class Writes:
                     alias.closed = True
                     alias.storage = alias.side = alias.probe = None
             self.ledger = Ledger()
+            if self.escalation is not None:
+                self.escalation.close()
+
+
+def _touches(region: Region, write: Write) -> bool:
+    """False for a write into the gaps of a strided region: its neighbours' memory."""
+    if write.before is None or write.after is None or not has_gaps(region):
+        return True
+    before, after = bytearray(region.nbytes), bytearray(region.nbytes)
+    before[write.first : write.last], after[write.first : write.last] = write.before, write.after
+    return differing_span(region, before, after, gaps=True) is not None
 
 
 class _Death:

@@ -1,0 +1,169 @@
+"""From an interval to the line: exact mode follows from the start, auto mode after the first write it found.
+
+A write was found between two events A and B. Training loops repeat: in the next turns the memory handed out at the same
+site is followed from A to B, the line is named, then everything rests again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from ..sites import NOWHERE
+from ..words import Change, Write, Writer
+from .fingerprints import BLOCK
+from .following import Following
+from .ledger import Alias, Piece
+
+if TYPE_CHECKING:
+    from .writes import Moment, Mutation
+
+TURNS: Final = 3
+"""Turns of a loop in which an interval is followed before it is given up."""
+MOST_CASES: Final = 200
+MOST_EVENTS: Final = 20
+"""Writes told of one interval before following rests."""
+
+
+class Case:
+    """One interval in which memory of one site was written: followed until its line is named, or given up."""
+
+    __slots__ = ("armed", "events", "from_key", "named", "site", "to_key", "turns")
+
+    def __init__(self, site: tuple[object, ...], from_key: tuple[object, ...], to_key: tuple[object, ...]) -> None:
+        self.site = site
+        self.from_key = from_key
+        self.to_key = to_key
+        self.turns = TURNS
+        self.events = 0
+        self.armed = False
+        self.named = False
+
+
+class Escalation:
+    """Decides what is followed and when. ``pieces`` gives the live pieces, ``tell`` gets each exact write with its piece."""
+
+    def __init__(
+        self,
+        mode: str,
+        pieces: Callable[[], Mapping[int, Piece]],
+        tell: Callable[[Piece, Write, tuple[object, ...]], None],
+        writer_of: Callable[[int], Writer],
+    ) -> None:
+        self.mode = mode
+        self._pieces = pieces
+        self._tell = tell
+        self._writer_of = writer_of
+        self.following: Following | None = None
+        self._cases: dict[tuple[object, ...], Case] = {}
+        self._explained: dict[int, list[tuple[int, int]]] = {}
+        self._used: set[int] = set()
+
+    # -- called by the engine ------------------------------------------------------------------------------------------
+
+    def shared(self, alias: Alias, moment: Moment) -> None:
+        """A new alias: exact mode follows it at once, auto mode while its site's interval is armed."""
+        if self.mode == "exact" or any(case.armed and case.site == alias.trail.key for case in self._cases.values()):
+            self._follow(alias.piece)
+
+    def before_look(self, moment: Moment) -> None:
+        """Collect what followers saw before contents are compared."""
+        following = self.following
+        if following is None:
+            return
+        for write in following.collect():
+            piece = self._pieces().get(write.key)
+            if piece is None or not write.exact or write.place is None:
+                continue
+            self._explained.setdefault(write.key, []).append((write.first, write.last))
+            self._tell(piece, write, self._name(piece))
+
+    def after_look(self, moment: Moment) -> None:
+        """Auto mode: an interval ends or begins here."""
+        if self.mode != "auto" or not self._cases:
+            return
+        key = moment.trail.key
+        for case in self._cases.values():
+            if case.armed and (key == case.to_key or case.events >= MOST_EVENTS):
+                self._disarm(case)
+            if not case.armed and not case.named and case.turns > 0 and key == case.from_key:
+                self._arm(case)
+
+    def explains(self, piece: Piece, change: Change, writer: Writer) -> bool:
+        """Whether exact writes that were told already account for a difference in contents."""
+        spans = self._explained.get(piece.key)
+        if spans is None:
+            return False
+        self._used.add(piece.key)
+        return min(first for first, _ in spans) <= change.first and change.last <= max(last for _, last in spans)
+
+    def looked(self) -> None:
+        """A look is over: what explained its differences is used up."""
+        for key in self._used:
+            piece = self._pieces().get(key)
+            if piece is None or piece.region.nbytes <= BLOCK:  # larger ones are compared block by block, in several looks
+                self._explained.pop(key, None)
+        self._used.clear()
+
+    def follow_all(self) -> None:
+        """Exact mode was asked for while memory was shared already."""
+        for piece in list(self._pieces().values()):
+            self._follow(piece)
+
+    def found(self, mutation: Mutation) -> tuple[object, ...]:
+        """A write was found as an interval. Returns what later exact findings of it name it by."""
+        keys = tuple((alias.trail.key, mutation.before.trail.key, mutation.after.trail.key) for alias in mutation.aliases)
+        if self.mode == "auto":
+            for key in keys:
+                if key not in self._cases and len(self._cases) < MOST_CASES and mutation.before.trail is not NOWHERE:
+                    self._cases[key] = Case(*key)
+        return keys
+
+    def gone(self, piece: Piece) -> None:
+        """Its memory is about to go."""
+        self._explained.pop(piece.key, None)
+        if self.following is not None:
+            self.following.unwatch(piece.key)
+
+    def close(self) -> None:
+        """The session is over."""
+        self._cases.clear()
+        if self.following is not None:
+            self.following.close()
+            self.following = None
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _name(self, piece: Piece) -> tuple[tuple[object, ...], ...]:
+        """The armed intervals that a write to this piece explains."""
+        sites = {alias.trail.key for alias in list(piece.aliases.values())}
+        found = []
+        for key, case in self._cases.items():
+            if case.armed and case.site in sites:
+                case.named = True
+                case.events += 1
+                found.append(key)
+        return tuple(found)
+
+    def _follow(self, piece: Piece) -> bool:
+        if self.following is None:
+            self.following = Following(self._writer_of)
+        return self.following.watch(piece)
+
+    def _arm(self, case: Case) -> None:
+        case.turns -= 1
+        case.armed = True
+        for piece in list(self._pieces().values()):
+            if any(alias.trail.key == case.site for alias in list(piece.aliases.values())):
+                self._follow(piece)
+
+    def _disarm(self, case: Case) -> None:
+        case.armed = False
+        if self.following is None:
+            return
+        still = {other.site for other in self._cases.values() if other.armed}
+        for piece in list(self._pieces().values()):
+            if not any(alias.trail.key in still for alias in list(piece.aliases.values())):
+                self.following.unwatch(piece.key)
+
+

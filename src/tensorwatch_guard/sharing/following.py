@@ -1,0 +1,157 @@
+"""Both roads of exact mode behind one seam: watch a piece, collect its writes.
+
+Lines for small memory and for what shares a page with strangers, pages for large memory where the kernel lets us. One write
+is one event, whichever road saw it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from ..words import Write, Writer
+from . import lines, pages
+from .ledger import Piece
+
+if TYPE_CHECKING:
+    from .follow import LineFollower
+    from .pages import PageFollower
+
+PAGES_FROM: Final = 64 << 10
+"""Bytes from which a piece goes by pages: below, a comparison after each line is cheaper than a page fault's supervisor."""
+LINES_UP_TO: Final = 4 << 20
+"""Bytes up to which a piece is compared after each line where pages are closed."""
+_LOG: Final = 0
+"""The key under which the line follower watches the page log; pieces are numbered from 1."""
+
+
+class Following:
+    """The followers of one session, started when the first piece is watched."""
+
+    def __init__(self, writer_of: Callable[[int], Writer]) -> None:
+        self._lines: LineFollower = lines.make()
+        self._lines.writer_of = writer_of
+        self._pages: PageFollower | None = None
+        self._watched: set[int] = set()
+        self._by_page: set[int] = set()
+        self._found: list[Write] = []
+        self.refused: dict[str, int] = {}
+        """Reasons in words why pieces are not followed, and how many."""
+
+    def watch(self, piece: Piece) -> bool:
+        """Follow every write to a piece from now on; False where that cannot be done."""
+        if piece.key in self._watched:
+            return True
+        region = piece.region
+        edges = [(region.address, region.nbytes)]
+        whole = None
+        if region.nbytes >= PAGES_FROM and not piece.file_backed and self._open_pages():
+            whole, edges = self._pages.watch(piece.key, region.address, region.nbytes)  # type: ignore[union-attr]
+            if whole is not None:
+                self._by_page.add(piece.key)
+        if whole is None and region.nbytes > LINES_UP_TO:
+            return self._refuse("larger than 4 MiB, and pages cannot be watched here")
+        followed = all(
+            [
+                self._lines.watch(piece.key, start, n, piece.owner.hold, start - region.address, region.itemsize)
+                for start, n in edges
+            ]
+        )
+        if not followed and whole is None:
+            self._lines.unwatch(piece.key)
+            return self._refuse(self._lines.why or "the memory is gone")
+        if self._pages is not None and self._lines.running:
+            self._lines.put(_LOG, self._pages.new_event_view())
+        self._watched.add(piece.key)
+        return True
+
+    def unwatch(self, key: int) -> None:
+        """Stop following a piece; at any moment, from any thread."""
+        if key not in self._watched:
+            return
+        self._watched.discard(key)
+        if key in self._by_page and self._pages is not None:
+            self._by_page.discard(key)
+            self._pages.unwatch(key)
+        self._lines.unwatch(key)
+
+    def collect(self) -> list[Write]:
+        """The writes seen since the last call, one event a write."""
+        if not self._watched and not self._found:
+            return []
+        by_line = self._lines.collect()
+        self._drain()
+        by_page, self._found = self._found, []
+        return _merged(by_line, by_page)
+
+    def close(self) -> None:
+        """Stop everything."""
+        for key in list(self._watched):
+            self.unwatch(key)
+        self._lines.stop()
+        if self._pages is not None:
+            self._pages.close()
+            self._pages = None
+
+    @property
+    def why(self) -> str | None:
+        """Why lines are not followed, in words."""
+        return self._lines.why
+
+    def _open_pages(self) -> bool:
+        if self._pages is not None:
+            return True
+        if not pages.road()[0]:
+            return False
+        try:
+            self._pages = pages.PageFollower()
+        except OSError:
+            return False
+        self._lines.also = self._drain
+        return True
+
+    def _drain(self) -> None:
+        if self._pages is not None and self._by_page:
+            self._found += self._pages.collect()
+
+    def _refuse(self, reason: str) -> bool:
+        self.refused[reason] = self.refused.get(reason, 0) + 1
+        return False
+
+
+def _merged(by_line: list[Write], by_page: list[Write]) -> list[Write]:
+    """A write that both roads saw, or that touched both edges, is one."""
+    found: list[Write] = []
+    left = list(by_page)
+    for write in by_line:
+        last = found[-1] if found else None
+        if last is not None and _same_place(last, write) and last.sequence == write.sequence and last.first != write.first:
+            found[-1] = _joined(last, write)
+            continue
+        twin = next((page for page in left if _same_place(page, write)), None)
+        if twin is not None:
+            left.remove(twin)
+            write = _joined(write, twin)  # noqa: PLW2901
+        found.append(write)
+    return found + left
+
+
+def _same_place(one: Write, other: Write) -> bool:
+    return (
+        one.key == other.key
+        and one.place is not None
+        and other.place is not None
+        and (one.place.file, one.place.line) == (other.place.file, other.place.line)
+    )
+
+
+def _joined(one: Write, other: Write) -> Write:
+    known = one if one.before is not None else other
+    writer = one.writer if one.writer != "unknown" else other.writer
+    place = one.place if one.place is not None and one.place.lasti >= 0 else other.place
+    by = one.by if one.by == other.by else "both"
+    return Write(
+        one.key, min(one.first, other.first), max(one.last, other.last), known.before, known.after, place, one.thread,
+        writer, one.exact or other.exact, one.suspects or other.suspects, by,
+        one.sequence if one.sequence is not None else other.sequence,
+    )
