@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tensorwatch_guard.report.model import Report
 from tensorwatch_guard.rules import advice, rule_for, severity_of
@@ -69,23 +69,34 @@ class Samples:
         column = at - (TRAIN.rfind("\n", 0, at) + 1)
         return Site(str(self.file), line, line, column, column + len(text), function, text)
 
-    def finding(self, kind: str, op: str, site: Site | None, *, consumed: bool = False, **fields: Any) -> Finding:
+    def finding(
+        self, kind: str, op: str, site: Site | None, *, consumed: bool = False, **fields: Any
+    ) -> Finding:
         """A finding with id, rule, severity, rate and advice as a guard would give them."""
         count = fields.setdefault("count", self.steps)
         details = fields.get("details", {})
-        rule = rule_for(kind, op, fields.get("implicit", False), {"blocking": fields.get("blocking", False), **details})
+        rule = rule_for(
+            kind, op, fields.get("implicit", False), {"blocking": fields.get("blocking", False), **details}
+        )
         fields.setdefault("severity", severity_of(rule, count=count, steps=self.steps, consumed=consumed))
         fields.setdefault("per_step", round(count / self.steps, 4) if self.steps else 0.0)
         fields.setdefault("threads", ("MainThread",))
         fields.setdefault("last_step", self.steps - 1 if count > 1 else 0)
         key = f"{kind} {op} {site and (site.function, site.source)} {fields.get('origin')}"
-        made = Finding(hashlib.blake2b(key.encode(), digest_size=8).hexdigest(), kind, op, rule.id, site=site, **fields)
+        made = Finding(
+            hashlib.blake2b(key.encode(), digest_size=8).hexdigest(), kind, op, rule.id, site=site, **fields
+        )
         return replace(made, advice=made.advice or advice(rule, made))
 
     # -- single findings -----------------------------------------------------------------------------------------------
 
     def item(self, **fields: Any) -> Finding:
-        given = {"bytes": 4 * self.steps, "blocked_s": 1.61, "blocking": True, "details": {"device": "cuda:0"}} | fields
+        given = {
+            "bytes": 4 * self.steps,
+            "blocked_s": 1.61,
+            "blocking": True,
+            "details": {"device": "cuda:0"},
+        } | fields
         return self.finding("sync", "Tensor.item", self.site("loss.item()"), **given)
 
     def mean_item(self, **fields: Any) -> Finding:
@@ -101,21 +112,45 @@ class Samples:
 
     def to_device(self, **fields: Any) -> Finding:
         details = {"direction": "h2d", "src": "cpu", "dst": "cuda:0", "pinned": False, "non_blocking": False}
-        given = {"bytes": 393_216 * self.steps, "blocked_s": 0.4, "blocking": True, "details": details} | fields
+        given = {
+            "bytes": 393_216 * self.steps,
+            "blocked_s": 0.4,
+            "blocking": True,
+            "details": details,
+        } | fields
         return self.finding("transfer", "Tensor.to", self.site("x.to(device)"), **given)
 
     def made_on_host(self) -> Finding:
-        details = {"direction": "h2d", "src": "cpu", "dst": "cuda:0", "pinned": False, "pattern": "fill-then-move"}
+        details = {
+            "direction": "h2d",
+            "src": "cpu",
+            "dst": "cuda:0",
+            "pinned": False,
+            "pattern": "fill-then-move",
+        }
         site = self.site("torch.randint(0, 4, (8,)).to(device)")
         return self.finding(
-            "transfer", "Tensor.to", site, bytes=64 * self.steps, blocking=True, blocked_s=0.09, details=details
+            "transfer",
+            "Tensor.to",
+            site,
+            bytes=64 * self.steps,
+            blocking=True,
+            blocked_s=0.09,
+            details=details,
         )
 
     def module(self) -> Finding:
         details = {"direction": "h2d", "src": "cpu", "dst": "cuda:0"}
         site = self.site("model.to(device)")
         return self.finding(
-            "transfer", "Module.to", site, count=1, bytes=44_000_000, blocking=True, blocked_s=0.012, details=details
+            "transfer",
+            "Module.to",
+            site,
+            count=1,
+            bytes=44_000_000,
+            blocking=True,
+            blocked_s=0.012,
+            details=details,
         )
 
     def allowed_item(self) -> Finding:
@@ -163,12 +198,16 @@ class Samples:
     def stale(self, write: Finding, alias: Finding, *, certain: bool = True) -> Finding:
         details = {"type": "stale-gradient", "certain": certain, "node": "MulBackward0", "nodes": 1}
         related = (Related("written-by", write.id, write.site), Related("shared-by", alias.id, alias.site))
-        return self.finding("hazard", "backward", self.site("loss.backward()"), details=details, related=related)
+        return self.finding(
+            "hazard", "backward", self.site("loss.backward()"), details=details, related=related
+        )
 
     def refusal(self) -> Finding:
         message = "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
         details = {"exception": "RuntimeError", "message": message}
-        return self.finding("refusal", "Tensor.numpy", self.site("model.scale.numpy()"), count=1, details=details)
+        return self.finding(
+            "refusal", "Tensor.numpy", self.site("model.scale.numpy()"), count=1, details=details
+        )
 
     # -- reports -------------------------------------------------------------------------------------------------------
 
@@ -182,7 +221,9 @@ class Samples:
 
     def report(self, *findings: Finding, **fields: Any) -> Report:
         run = self.run(**fields.pop("run", {}))
-        fields.setdefault("blind_spots", ("calls inside compiled regions (2 were entered)", "other processes' writes"))
+        fields.setdefault(
+            "blind_spots", ("calls inside compiled regions (2 were entered)", "other processes' writes")
+        )
         return Report(run, findings, **fields)
 
     def broken(self) -> Report:
@@ -198,7 +239,12 @@ class Samples:
     def slow(self) -> Report:
         """Waits and copies only."""
         return self.report(
-            self.module(), self.alias(live=0), self.to_device(), self.condition(), self.item(), self.mean_item()
+            self.module(),
+            self.alias(live=0),
+            self.to_device(),
+            self.condition(),
+            self.item(),
+            self.mean_item(),
         )
 
     def clean(self) -> Report:

@@ -7,16 +7,20 @@ import math
 import os
 import stat
 import threading
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from report_samples import Samples
 
+from report_samples import Samples
 from tensorwatch_guard.report.model import Notice, Report, ReportError
 from tensorwatch_guard.report.schema import from_json, plain
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-def test_a_round_trip_loses_nothing(tmp_path):
+
+def test_a_round_trip_loses_nothing(tmp_path: Path):
     samples = Samples(tmp_path)
     report = samples.broken()
     report.dump(tmp_path / "a.json")
@@ -26,7 +30,7 @@ def test_a_round_trip_loses_nothing(tmp_path):
     assert str(back) == str(report)
 
 
-def test_the_schema_names_what_the_design_names(tmp_path):
+def test_the_schema_names_what_the_design_names(tmp_path: Path):
     samples = Samples(tmp_path)
     raw = samples.report(samples.item()).to_json()
     assert raw["schema"] == "tensorwatch-guard/1"
@@ -41,7 +45,7 @@ def test_the_schema_names_what_the_design_names(tmp_path):
     assert raw["findings"][0]["site"]["source"] == "loss.item()"
 
 
-def test_keys_of_a_later_version_are_kept_where_they_stood(tmp_path):
+def test_keys_of_a_later_version_are_kept_where_they_stood(tmp_path: Path):
     samples = Samples(tmp_path)
     raw = samples.report(samples.item()).to_json()
     raw["future"] = {"a": [1]}
@@ -52,14 +56,14 @@ def test_keys_of_a_later_version_are_kept_where_they_stood(tmp_path):
     assert again == raw
 
 
-def test_notices_are_kept(tmp_path):
+def test_notices_are_kept(tmp_path: Path):
     samples = Samples(tmp_path)
     report = samples.report(notices=(Notice("TWG801", "allowed nothing", samples.site("loss.item()"), 2),))
     report.dump(tmp_path / "a.json")
     assert Report.load(tmp_path / "a.json").notices == report.notices
 
 
-def test_any_value_can_be_dumped(tmp_path):
+def test_any_value_can_be_dumped(tmp_path: Path):
     class Odd:
         def __str__(self):
             return "odd"
@@ -96,7 +100,7 @@ def test_any_value_can_be_dumped(tmp_path):
         ("[" * 100_000, "no report, or a broken one"),
     ],
 )
-def test_bad_files_give_one_line_that_names_the_file(tmp_path, content, words):
+def test_bad_files_give_one_line_that_names_the_file(tmp_path: Path, content: str, words: str):
     path = tmp_path / "bad.json"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(ReportError) as caught:
@@ -106,7 +110,7 @@ def test_bad_files_give_one_line_that_names_the_file(tmp_path, content, words):
     assert "\n" not in str(caught.value)
 
 
-def test_wrong_types_inside_a_finding_are_named(tmp_path):
+def test_wrong_types_inside_a_finding_are_named(tmp_path: Path):
     samples = Samples(tmp_path)
     raw = samples.report(samples.item()).to_json()
     for key, value, words in (
@@ -122,7 +126,7 @@ def test_wrong_types_inside_a_finding_are_named(tmp_path):
         assert words in str(caught.value)
 
 
-def test_missing_files_and_binary_files(tmp_path):
+def test_missing_files_and_binary_files(tmp_path: Path):
     with pytest.raises(ReportError, match="there is no report"):
         Report.load(tmp_path / "nowhere.json")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00\x01")
@@ -132,7 +136,7 @@ def test_missing_files_and_binary_files(tmp_path):
         Report.load(tmp_path)
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path):
+def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path):
     samples = Samples(tmp_path)
     path = tmp_path / "report.json"
     samples.slow().dump(path)
@@ -148,7 +152,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path):
     assert sorted(item.name for item in tmp_path.iterdir()) == ["report.json", "taken.json", "train.py"]
 
 
-def test_a_reader_never_sees_half_a_file(tmp_path):
+def test_a_reader_never_sees_half_a_file(tmp_path: Path):
     samples = Samples(tmp_path)
     path = tmp_path / "report.json"
     large, small = samples.report(*[samples.item(bytes=at) for at in range(300)]), samples.clean()
@@ -170,7 +174,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
     assert lengths <= {300, 3}
 
 
-def test_links_and_pipes_are_written_through(tmp_path):
+def test_links_and_pipes_are_written_through(tmp_path: Path):
     samples = Samples(tmp_path)
     (tmp_path / "real").mkdir()
     os.symlink(tmp_path / "real" / "report.json", tmp_path / "link.json")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import pytest
-from report_samples import Samples
 
+from report_samples import Samples
 from tensorwatch_guard.report.model import Notice, Report
 from tensorwatch_guard.words import RunInfo
 
+if TYPE_CHECKING:
+    from pathlib import Path
 
-def test_findings_by_kind_and_by_question(tmp_path):
+
+def test_findings_by_kind_and_by_question(tmp_path: Path):
     samples = Samples(tmp_path)
     report = samples.broken()
     assert [f.op for f in report.syncs] == ["Tensor.__bool__", "Tensor.item", "Tensor.item", "Tensor.item"]
@@ -29,7 +33,7 @@ def test_findings_by_kind_and_by_question(tmp_path):
     assert report.find(file="other.py") == ()
 
 
-def test_a_line_within_a_long_expression_is_found(tmp_path):
+def test_a_line_within_a_long_expression_is_found(tmp_path: Path):
     samples = Samples(tmp_path)
     item = samples.item()
     long = dataclasses.replace(item, site=dataclasses.replace(item.site, end_line=item.site.line + 2))
@@ -38,14 +42,14 @@ def test_a_line_within_a_long_expression_is_found(tmp_path):
     assert report.find(line=item.site.line + 3) == ()
 
 
-def test_findings_without_a_site_are_found_by_kind_only(tmp_path):
+def test_findings_without_a_site_are_found_by_kind_only(tmp_path: Path):
     samples = Samples(tmp_path)
     report = samples.report(samples.finding("sync", "Tensor.item", None))
     assert len(report.find(kind="sync")) == 1
     assert report.find(kind="sync", line=1) == ()
 
 
-def test_totals_count_calls_waits_directions_and_bytes(tmp_path):
+def test_totals_count_calls_waits_directions_and_bytes(tmp_path: Path):
     samples = Samples(tmp_path)
     totals = samples.broken().totals
     assert totals["sync"] == 3 * 312 + 4
@@ -58,7 +62,7 @@ def test_totals_count_calls_waits_directions_and_bytes(tmp_path):
     assert totals["alias"] == 313
 
 
-def test_only_calls_that_waited_are_waits(tmp_path):
+def test_only_calls_that_waited_are_waits(tmp_path: Path):
     samples = Samples(tmp_path)
     mixed = samples.to_device(details={"direction": "h2d", "blocking_calls": 12})
     assert samples.report(mixed).totals["blocking"] == 12
@@ -69,7 +73,7 @@ def test_given_totals_are_believed():
     assert Report(RunInfo(), totals={"sync": 7}).totals == {"sync": 7}
 
 
-def test_the_worst_does_not_count_what_is_allowed(tmp_path):
+def test_the_worst_does_not_count_what_is_allowed(tmp_path: Path):
     samples = Samples(tmp_path)
     assert samples.broken().worst == "error"
     assert samples.slow().worst == "warning"
@@ -80,19 +84,19 @@ def test_the_worst_does_not_count_what_is_allowed(tmp_path):
     assert samples.report(granted).clean
 
 
-def test_a_fault_of_the_guard_is_not_clean(tmp_path):
+def test_a_fault_of_the_guard_is_not_clean(tmp_path: Path):
     samples = Samples(tmp_path)
     assert not samples.report(notices=(Notice("TWG901", "IndexError in probes/calls.py"),)).clean
     assert samples.report(notices=(Notice("TWG801", "allow[sync] at train.py:3 allowed nothing"),)).clean
 
 
-def test_a_report_cannot_be_changed(tmp_path):
+def test_a_report_cannot_be_changed(tmp_path: Path):
     report = Samples(tmp_path).slow()
     with pytest.raises(dataclasses.FrozenInstanceError):
         report.findings = ()
 
 
-def test_metrics_are_flat_numbers_with_rates(tmp_path):
+def test_metrics_are_flat_numbers_with_rates(tmp_path: Path):
     metrics = Samples(tmp_path).slow().metrics(prefix="guard/")
     assert metrics["guard/sync_per_step"] == pytest.approx(3.0)
     assert metrics["guard/blocking"] == 4 * 312 + 1

@@ -6,12 +6,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from report_samples import Samples
 
+from report_samples import Samples
 from tensorwatch_guard.operations import OPERATIONS
 from tensorwatch_guard.rules import BY_ID, RULES, advice, rule_for, severity_of
 from tensorwatch_guard.words import KINDS, Finding, Site
@@ -32,8 +33,12 @@ def test_rules_are_numbered_once_by_chapter():
 
 
 def test_the_docs_page_is_what_the_tables_say():
-    done = subprocess.run([sys.executable, "-m", "tensorwatch_guard.rules"], capture_output=True, text=True, check=True)
-    assert PAGE.read_text(encoding="utf-8") == done.stdout, "python -m tensorwatch_guard.rules > docs/rules.md"
+    done = subprocess.run(
+        [sys.executable, "-m", "tensorwatch_guard.rules"], capture_output=True, text=True, check=True
+    )
+    assert PAGE.read_text(encoding="utf-8") == done.stdout, (
+        "python -m tensorwatch_guard.rules > docs/rules.md"
+    )
     for rule in RULES:
         assert f'<a id="{rule.id.lower()}"></a>' in done.stdout
 
@@ -73,7 +78,7 @@ def test_every_operation_that_waits_has_a_rule_of_its_own():
         ("hazard", "x", {"type": "something-new"}, "TWG509"),
     ],
 )
-def test_the_rule_that_fits(kind, op, details, rule):
+def test_the_rule_that_fits(kind: str, op: str, details: dict[str, Any], rule: str):
     assert rule_for(kind, op, False, details).id == rule
 
 
@@ -101,7 +106,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refusals_are_told_apart_by_what_pytorch_really_says(case):
+def test_refusals_are_told_apart_by_what_pytorch_really_says(case: str):
     rule, convert = REFUSED[case]
     with pytest.raises((RuntimeError, TypeError, ValueError, BufferError)) as caught:
         convert()
@@ -129,11 +134,11 @@ def test_refusals_are_told_apart_by_what_pytorch_really_says(case):
         ("TWG503", 1, 0, False, "critical"),
     ],
 )
-def test_weights(rule, count, steps, consumed, severity):
+def test_weights(rule: str, count: int, steps: int, consumed: bool, severity: str):
     assert severity_of(BY_ID[rule], count=count, steps=steps, consumed=consumed) == severity
 
 
-def finding(kind, op, source, **details):
+def finding(kind: str, op: str, source: str, **details: Any):
     rule = rule_for(kind, op, False, details)
     site = Site("gone.py", 1, 1, 0, len(source), "fit", source)
     return rule, Finding("1", kind, op, rule.id, rule.severity, site, details=details)
@@ -149,14 +154,34 @@ def finding(kind, op, source, **details):
         ("sync", "Tensor.item", "scaler.step(optimizer)", {}, "fused=True"),
         ("sync", "Tensor.__bool__", "loss > 1", {}, "torch.where"),
         ("sync", "torch.nonzero", "mask.nonzero()", {}, "nonzero_static"),
-        ("transfer", "Tensor.to", "x.to(device)", {"direction": "h2d"}, "pin x (DataLoader(pin_memory=True))"),
-        ("transfer", "Tensor.to", "x.to(device)", {"direction": "h2d", "pinned": True}, "pass non_blocking=True"),
-        ("transfer", "Tensor.to", "torch.randn(8, 16).to(device)", {"direction": "h2d"}, "torch.randn(..., device=device)"),
+        (
+            "transfer",
+            "Tensor.to",
+            "x.to(device)",
+            {"direction": "h2d"},
+            "pin x (DataLoader(pin_memory=True))",
+        ),
+        (
+            "transfer",
+            "Tensor.to",
+            "x.to(device)",
+            {"direction": "h2d", "pinned": True},
+            "pass non_blocking=True",
+        ),
+        (
+            "transfer",
+            "Tensor.to",
+            "torch.randn(8).to(device)",
+            {"direction": "h2d"},
+            "torch.randn(..., device=device)",
+        ),
         ("refusal", "Tensor.numpy", "x.numpy()", {"message": "requires grad"}, "x.detach().numpy()"),
         ("refusal", "Tensor.numpy", "x.numpy()", {"message": "Use Tensor.cpu() to copy"}, "x.cpu().numpy()"),
     ],
 )
-def test_advice_names_what_stands_in_the_line(kind, op, source, details, words):
+def test_advice_names_what_stands_in_the_line(
+    kind: str, op: str, source: str, details: dict[str, Any], words: str
+):
     assert words in advice(*finding(kind, op, source, **details))
 
 
@@ -166,26 +191,39 @@ def test_advice_names_what_stands_in_the_line(kind, op, source, details, words):
         ("h.append(w.detach().numpy())", "w.detach().numpy()", "w.detach().numpy().copy()"),
         ("x = torch.from_numpy(buffer)", "torch.from_numpy(buffer)", "torch.from_numpy(buffer).clone()"),
         ("a = np.asarray(t)", "np.asarray(t)", "np.asarray(t).copy()"),
-        ("best = {k: v.numpy() for k, v in net.state_dict().items()}", "v.numpy()", "copy.deepcopy(net.state_dict())"),
+        (
+            "best = {k: v.numpy() for k, v in net.state_dict().items()}",
+            "v.numpy()",
+            "copy.deepcopy(net.state_dict())",
+        ),
         ("m.load_state_dict(sd, assign=True)", "m.load_state_dict(sd, assign=True)", "assign=False"),
     ],
 )
-def test_later_writes_are_mended_where_the_memory_was_handed_out(tmp_path, line, source, order):
+def test_later_writes_are_mended_where_the_memory_was_handed_out(
+    tmp_path: Path, line: str, source: str, order: str
+):
     samples = Samples(tmp_path)
     file = tmp_path / "other.py"
     file.write_text(line + "\n", encoding="utf-8")
     at = line.index(source)
     alias = samples.finding(
-        "alias", "x", Site(str(file), 1, 1, at, at + len(source), "fit", source), details={"direction": "array->tensor"}
+        "alias",
+        "x",
+        Site(str(file), 1, 1, at, at + len(source), "fit", source),
+        details={"direction": "array->tensor"},
     )
     assert order in samples.write(alias).advice
 
 
-def test_an_in_place_operation_is_shown_its_copying_form(tmp_path):
+def test_an_in_place_operation_is_shown_its_copying_form(tmp_path: Path):
     samples = Samples(tmp_path)
     alias = samples.alias()
     site = Site("gone.py", 9, 9, 8, 22, "__getitem__", "image /= 255.0")
     mutation = samples.finding(
-        "mutation", "write", site, details={"writer": "torch", "exact": True}, related=samples.write(alias).related
+        "mutation",
+        "write",
+        site,
+        details={"writer": "torch", "exact": True},
+        related=samples.write(alias).related,
     )
     assert "image = image / ..." in mutation.advice

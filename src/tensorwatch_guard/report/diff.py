@@ -141,7 +141,9 @@ def render_difference(found: Difference, style: Style) -> str:
     lines = [f"{', '.join(counts)}, {number(found.same)} unchanged"]
     for sort, sign in (("new", "+"), ("more", "^"), ("less", "v"), ("gone", "-")):
         for entry in getattr(found, sort):
-            finding, often = (entry.after, _from_to(entry)) if isinstance(entry, Change) else (entry, _often(entry))
+            finding, often = (
+                (entry.after, _from_to(entry)) if isinstance(entry, Change) else (entry, _often(entry))
+            )
             text = " ".join((finding.site.source or "").split()) if finding.site else ""
             head = f"{place(finding.site)}  {what(finding)}: {finding.op}, {often}"
             lead = f"{sign} {_padded(finding, style)} {finding.rule}  "

@@ -12,6 +12,7 @@ from .terminal import Style
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
     from .model import Report
 
 

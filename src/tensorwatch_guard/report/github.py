@@ -90,7 +90,9 @@ def _place(site: Site | None, environ: Mapping[str, str]) -> list[str]:
     parts = [f"file={_property(os.path.relpath(file, root).replace(os.sep, '/'))}", f"line={site.line}"]
     if site.end_line is not None and site.end_line != site.line:
         parts.append(f"endLine={site.end_line}")
-    elif site.column is not None and site.end_column is not None:  # GitHub takes columns within one line only, from 1
+    elif (
+        site.column is not None and site.end_column is not None
+    ):  # GitHub takes columns within one line only, from 1
         parts += [f"col={site.column + 1}", f"endColumn={site.end_column}"]
     return parts
 

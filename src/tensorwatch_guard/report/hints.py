@@ -47,7 +47,10 @@ def _rows(findings: list[Finding]) -> list[Hint]:
     reads = [
         finding
         for finding in findings
-        if finding.kind == "sync" and finding.op in _SCALAR and finding.site is not None and finding.per_step >= _EVERY
+        if finding.kind == "sync"
+        and finding.op in _SCALAR
+        and finding.site is not None
+        and finding.per_step >= _EVERY
     ]
     reads.sort(key=_position)
     rows: list[list[Finding]] = []
@@ -72,7 +75,9 @@ def _joins(one: Finding, other: Finding) -> bool:
 
 
 def _stacked(row: list[Finding]) -> str:
-    names = [match[1] if (match := _NAME.match((f.site.source or "") if f.site else "")) else None for f in row]
+    names = [
+        match[1] if (match := _NAME.match((f.site.source or "") if f.site else "")) else None for f in row
+    ]
     known = [name for name in names if name and len(name) <= 20]
     inside = ", ".join(known) if len(known) == len(row) <= 4 else "..."
     return f"{len(row)} reads in a row: one torch.stack([{inside}]).tolist() instead"

@@ -14,9 +14,9 @@ from .verdict import clean_line, costly, is_plain_note, verdict
 from .wording import number, origin, place, plural, rate, seconds, size, times, what
 
 if TYPE_CHECKING:
-    from ..words import Finding, Site
     from collections.abc import Iterable
 
+    from ..words import Finding, Site
     from .model import Report
 
 _CSS: Final = """
@@ -126,7 +126,9 @@ def _scene(scene: Scene) -> str:
 def _table(rows: list[Finding]) -> str:
     if not rows:
         return ""
-    head = "".join(f"<th class='n'>{name}</th>" for name in ("count", "a step", "bytes", "host blocked (upper bound)"))
+    head = "".join(
+        f"<th class='n'>{name}</th>" for name in ("count", "a step", "bytes", "host blocked (upper bound)")
+    )
     head += "<th>what, where, what to do</th>"
     return f"<h2>Waits and copies</h2><table><tr>{head}</tr>{''.join(map(_row, rows))}</table>"
 
@@ -167,7 +169,9 @@ def _notes(report: Report) -> str:
 
 def _allowed(report: Report) -> str:
     granted = [finding for finding in report.findings if finding.allowed is not None]
-    items = (f"{_line(finding)}: <i>{escape(finding.allowed or 'no reason given')}</i>" for finding in granted)
+    items = (
+        f"{_line(finding)}: <i>{escape(finding.allowed or 'no reason given')}</i>" for finding in granted
+    )
     return _list(f"{len(granted)} allowed", items)
 
 

@@ -74,24 +74,40 @@ def _story(story: Story) -> list[str]:
 
 
 def _table(rows: list[Finding]) -> list[str]:
-    lines = ["| | where | what | count | a step | bytes | blocked (upper bound) | do |", "|-|-|-|-:|-:|-:|-:|-|"]
+    lines = [
+        "| | where | what | count | a step | bytes | blocked (upper bound) | do |",
+        "|-|-|-|-:|-:|-:|-:|-|",
+    ]
     for finding in rows:
-        figures = number(finding.count), rate(finding.per_step), size(finding.bytes), seconds(finding.blocked_s)
+        figures = (
+            number(finding.count),
+            rate(finding.per_step),
+            size(finding.bytes),
+            seconds(finding.blocked_s),
+        )
         where, told = f"{escaped(place(finding.site))} {_source(finding)}", f"{what(finding)} {finding.rule}"
-        lines.append(f"| {' | '.join((finding.severity, where, told, *figures, escaped(order_of(finding))))} |")
+        lines.append(
+            f"| {' | '.join((finding.severity, where, told, *figures, escaped(order_of(finding))))} |"
+        )
     return lines
 
 
 def _rest(report: Report) -> list[str]:
     notes = [f for f in report.findings if f.severity == SEVERITIES[0] and f.allowed is None]
     granted = [finding for finding in report.findings if finding.allowed is not None]
-    lines = [f"<details><summary>{plural(len(notes), 'note')}, {len(granted)} allowed, blind spots</summary>", ""]
+    lines = [
+        f"<details><summary>{plural(len(notes), 'note')}, {len(granted)} allowed, blind spots</summary>",
+        "",
+    ]
     lines += [f"- {_line(finding)}" for finding in notes]
-    lines += [f"- allowed: {_line(finding)}: {escaped(finding.allowed or 'no reason given')}" for finding in granted]
+    lines += [
+        f"- allowed: {_line(finding)}: {escaped(finding.allowed or 'no reason given')}" for finding in granted
+    ]
     lines += [f"- guard: {escaped(notice.text)} ({notice.rule})" for notice in report.notices]
     lines += [f"- not seen: {escaped(sentence(spot))}" for spot in report.blind_spots]
     run = report.run
-    lines.append(f"- watched: {', '.join(run.layers)}; later writes: {run.writes}; rules: docs/rules.md")
+    watched = escaped(f"{', '.join(run.layers)}; later writes: {run.writes}")
+    lines.append(f"- watched: {watched}; rules: docs/rules.md")
     return [*lines, "", "</details>"]
 
 

@@ -87,7 +87,12 @@ class Report:
     # -- questions -----------------------------------------------------------------------------------------------------
 
     def find(
-        self, *, kind: str | None = None, op: str | None = None, file: str | None = None, line: int | None = None
+        self,
+        *,
+        kind: str | None = None,
+        op: str | None = None,
+        file: str | None = None,
+        line: int | None = None,
     ) -> tuple[Finding, ...]:
         """Findings that fit all that is given.
 

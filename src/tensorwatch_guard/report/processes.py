@@ -48,7 +48,9 @@ def process_lines(report: Report, most: int | None) -> list[str]:
             f"{process_name(row)}{host}{ended}"
         )
     if most is not None and len(rows) > most:
-        lines.append(f"  ... and {plural(len(rows) - most, 'more process', 'more processes')} (verbose shows all)")
+        lines.append(
+            f"  ... and {plural(len(rows) - most, 'more process', 'more processes')} (verbose shows all)"
+        )
     return lines
 
 
@@ -74,5 +76,7 @@ def spread(finding: Finding) -> list[str]:
 
 
 def _three(values: Mapping[str, Any], show: Any) -> str:
-    parts = (f"{name} {show(values[name])}" for name in ("min", "median", "max") if values.get(name) is not None)
+    parts = (
+        f"{name} {show(values[name])}" for name in ("min", "median", "max") if values.get(name) is not None
+    )
     return ", ".join(parts)

@@ -215,7 +215,9 @@ def _load_related(raw: Any, where: str) -> Related:
 
 def _load_finding(raw: Any, where: str) -> Finding:
     made = _known(raw, _FINDING, where)
-    missing = [item.name for item in fields(Finding) if item.default is MISSING and item.default_factory is MISSING]
+    missing = [
+        item.name for item in fields(Finding) if item.default is MISSING and item.default_factory is MISSING
+    ]
     missing = [name for name in missing if name not in made]
     if missing:
         raise ReportError(f"{where} lacks {missing[0]!r}")

@@ -164,7 +164,10 @@ def _sides(direction: str) -> str:
 
 def _described(details: Mapping[str, Any]) -> str:
     shape, dtype, nbytes = details.get("shape"), details.get("dtype"), details.get("nbytes")
-    parts = [str(dtype).removeprefix("torch.") if dtype else "", f"({', '.join(map(str, shape))})" if shape else ""]
+    parts = [
+        str(dtype).removeprefix("torch.") if dtype else "",
+        f"({', '.join(map(str, shape))})" if shape else "",
+    ]
     text = " ".join(part for part in parts if part)
     return f"{text}, {size(nbytes)}" if text and nbytes else text
 

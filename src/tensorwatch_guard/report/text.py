@@ -209,8 +209,10 @@ class _Page:
         figures = _figures(
             number(finding.count), rate(finding.per_step), size(finding.bytes), seconds(finding.blocked_s)
         )
-        label = f"{what(finding)}: {finding.op}"
-        self.lines.append(f"{figures}  {self.style.paint(label, finding.severity)}  {finding.rule}")
+        label = what(finding)
+        lines = self.style.wrap(f"{label}: {finding.op}  {finding.rule}", f"{figures}  ", " " * 6)
+        self.lines.append(lines[0].replace(label, self.style.paint(label, finding.severity), 1))
+        self.lines += lines[1:]
         indent = " " * 6
         inside = f", inside {', '.join(finding.via[:2])}" if finding.via else ""
         self.lines += self.style.wrap(place(finding.site) + inside, indent)
@@ -287,7 +289,9 @@ class _Page:
         self.labelled("watched", [f"{', '.join(run.layers)}; later writes: {run.writes}{cost}"])
         if any(waits_of(finding) and finding.blocked_s for finding in self.report.findings):
             self.labelled("blocked*", ["host time inside the call: an upper bound of the wait"])
-        self.labelled("rules", ["docs/rules.md: why, how to mend; to allow: # tensorwatch: allow[sync] reason"])
+        self.labelled(
+            "rules", ["docs/rules.md: why, how to mend; to allow: # tensorwatch: allow[sync] reason"]
+        )
 
 
 def _program(argv: tuple[str, ...]) -> str:

@@ -39,7 +39,9 @@ def verdict(report: Report) -> Verdict | None:
     if slow:
         top = slow[0]
         also = f"{plural(len(slow) - 1, 'more place')} below" if len(slow) > 1 else ""
-        return _verdict(top, f"{waits}; most of it at {place(top.site)}", also and sentence(also), order_of(top))
+        return _verdict(
+            top, f"{waits}; most of it at {place(top.site)}", also and sentence(also), order_of(top)
+        )
     return None
 
 
@@ -89,7 +91,9 @@ def _memory(story: Story) -> str:
     where_began = place(began) if began else "an earlier line"
     if head.kind == "hazard":
         text = _WHAT.get(str(head.details.get("type")), "{site} uses shared memory in an unsafe way")
-        return text.format(site=place(head.site), began=where_began, write=_write(story), times=times(head.count))
+        return text.format(
+            site=place(head.site), began=where_began, write=_write(story), times=times(head.count)
+        )
     writer = WRITER_WORDS.get(str(head.details.get("writer")), "somebody")
     ends = interval(head)
     if ends:

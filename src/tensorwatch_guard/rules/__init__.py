@@ -16,7 +16,7 @@ How much a finding weighs, and why so: a report that cries wolf is thrown away.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from ..words import NOTHING, SEVERITIES, Severity
 from .advice import advice, copy_of, shared_at

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import linecache
 import re
-from typing import Final, TYPE_CHECKING
-
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..words import Finding, Related, Site
     from .model import Rule
-    from collections.abc import Callable
 
 _LONGEST_NAME: Final = 28
 _LONGEST_CALL: Final = 60
