@@ -1,0 +1,313 @@
+"""What shared memory held when it was last looked at, and what has changed since.
+
+Up to 64 KiB a region is remembered as a copy (``copies``), a larger one as hashes of its blocks
+(``fingerprints``, ``large``), a file's memory above 1 MiB not at all unless the kernel tells which of its
+pages were written. All of it keeps within a share of wall time; what had to be left out is counted.
+
+Memory is never read after its end. Each region is read through a memoryview that ``drop`` releases, and
+comparing with a released view reads nothing. Weak reference call-backs of arrays, tensors and storages run
+under the interpreter lock before their memory is freed, also when autograd's engine drops the last reference
+without that lock (seen on torch 2.13 for 4 KiB, 1 MiB and 64 MiB): ``drop`` comes in time. What may move
+while it lives is asked for its owner first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import math
+import os
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from .copies import Copies, Copy
+from .differences import Described, describe
+from .fingerprints import BLOCK, Fingerprint
+from .large import Large
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from tensorwatch_guard.words import Region
+
+    from .copies import Found, Hold
+    from .large import Pages
+
+__all__ = ["Contents", "Described", "describe"]
+
+FILE_LIMIT: Final = 1 << 20
+"""A file's memory above this size is never read for a fingerprint."""
+COPIES_LIMIT: Final = 64 << 20
+"""Bytes of copies in all; what comes after is remembered as hashes, however small."""
+FLOOR_NS: Final = 10_000
+"""A look may always take this long."""
+START_NS: Final = 2_000_000
+BURST_NS: Final = 10_000_000
+"""Unused time is saved up to this, so no look takes longer."""
+_UNSETTLED: Final = 64
+_WAIT_S: Final = 0.05
+
+# A slice of a view of "all memory" costs half of PyMemoryView_FromMemory, where ctypes converts three arguments.
+_everything: Final = (ctypes.c_char * (1 << (46 if ctypes.sizeof(ctypes.c_void_p) == 8 else 30))).from_address
+
+
+class _Allowance:
+    """How long looks may take: a share of wall time, saved up while it is not used."""
+
+    def __init__(self, share: float, clock: Callable[[], int]) -> None:
+        self.clock = clock
+        self._share = share
+        self._saved = float(START_NS)
+        self._counted = clock()
+
+    @property
+    def full(self) -> bool:
+        return self._saved >= BURST_NS
+
+    def start(self, *, whole: bool) -> tuple[int, float]:
+        """Now, and how many nanoseconds this look may take."""
+        now = self.clock()
+        self._saved = min(self._saved + self._share * (now - self._counted), BURST_NS)
+        self._counted = now
+        return now, math.inf if whole else max(self._saved, FLOOR_NS)
+
+    def spend(self, started: int) -> None:
+        """A look has ended. A debt above one burst is forgiven: it was asked for as a whole."""
+        self._saved = max(self._saved - (self.clock() - started), -BURST_NS)
+
+
+class Contents:
+    """The remembered contents of all shared memory.
+
+    ``add`` and ``drop`` need no lock and may come at any moment, from weak reference call-backs and in the middle
+    of a look. Looks of two threads come one after the other; one out of the middle of another finds nothing.
+
+    Args:
+        share: Part of wall time that comparing may take.
+        clock: A clock in nanoseconds.
+        pages: Tells which pages of large cold memory were written; None where the kernel does not.
+    """
+
+    def __init__(
+        self, *, share: float = 0.02, clock: Callable[[], int] = time.perf_counter_ns, pages: Pages | None = None
+    ) -> None:
+        self._allowance = _Allowance(share, clock)
+        self._entries: dict[int, Copy | Fingerprint] = {}
+        self._files: dict[int, int] = {}
+        self._incoming: deque[Copy | Fingerprint] = deque()
+        self._outgoing: deque[Copy | Fingerprint] = deque()
+        self._copies = Copies()
+        self._copied = 0
+        self._large = Large(self._allowance.clock, pages)
+        self._cut = 0
+        self._unheld: set[int] = set()
+        self._lock = threading.Lock()
+        self._looking = 0
+        self._pid = os.getpid()
+
+    # -- coming and going ----------------------------------------------------------------------------------------------
+
+    def add(self, key: int, region: Region, hold: Hold, *, file_backed: bool = False, stamp: object = None) -> bool:
+        """Remember a region from now on. The caller has its owner in hand.
+
+        Args:
+            key: Names the region; an older one of the same key is dropped.
+            region: The memory.
+            hold: Gives the living owner of the unmoved memory, or None. A plain ``weakref.ref`` is a promise:
+                the memory cannot move while that object lives, and before its end ``drop`` is called. Such
+                memory is compared without asking.
+            file_backed: Whether the memory is a file's.
+            stamp: The caller's name for this moment; comes back with the first change.
+
+        Returns:
+            Whether the region will be compared.
+        """
+        if key in self._entries or key in self._files:
+            self.drop(key)
+        nbytes = region.nbytes
+        if nbytes <= 0:
+            return False
+        view = memoryview(_everything(region.address))[:nbytes]
+        entry: Copy | Fingerprint
+        if nbytes <= BLOCK and self._copied < COPIES_LIMIT:
+            self._copied += nbytes
+            entry = Copy(key, region, hold, view, stamp)
+        else:
+            lazy = file_backed and nbytes > FILE_LIMIT
+            if lazy:
+                self._files[key] = nbytes
+                if self._large.pages is None:
+                    return False
+            entry = Fingerprint(key, region, hold, view, stamp, lazy=lazy)
+        self._entries[key] = entry
+        self._incoming.append(entry)
+        if len(self._incoming) > _UNSETTLED and self._enter(wait=False):
+            try:
+                self._settle()
+            finally:
+                self._leave()
+        return True
+
+    def drop(self, key: int) -> None:
+        """Never read the region again, from this very moment. Any thread, any moment."""
+        self._files.pop(key, None)
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            entry.gone = True
+            with contextlib.suppress(BufferError):  # a block is hashed right now: its owner is held for as long
+                entry.view.release()
+                if isinstance(entry, Copy) and entry.batch is None:
+                    entry.copy.clear()  # thousands of short lives between two looks cost no memory
+            self._outgoing.append(entry)
+
+    def _settle(self) -> None:
+        """Give new regions their places, and take those of dropped ones. Under the lock."""
+        while self._incoming:
+            entry = self._incoming.popleft()
+            if entry.gone:
+                continue
+            if isinstance(entry, Copy):
+                self._copies.place(entry)
+            else:
+                self._large.append(entry)
+        while self._outgoing:
+            entry = self._outgoing.popleft()
+            if isinstance(entry, Copy):
+                self._copied -= entry.region.nbytes
+                self._copies.displace(entry)
+                continue
+            self._large.remove(entry)
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    def look(self, keys: Collection[int] | None = None, *, stamp: object = None, whole: bool = False) -> Found:
+        """Compare, and remember what is there now.
+
+        Args:
+            keys: Which regions; None for all of them, small ones first, then the large ones by turn.
+            stamp: The caller's name for this moment.
+            whole: Compare everything that was asked for, whatever time it takes.
+
+        Returns:
+            The changes, each with the stamp of the last comparison before it: it was written between the two.
+        """
+        found: Found = []
+        if not self._enter(wait=True):
+            self._cut += 1
+            return found
+        try:
+            if self._incoming or self._outgoing:
+                self._settle()
+            if keys is None:
+                self._look_at_all(stamp, found, whole)
+            else:
+                self._look_at(keys, stamp, found, whole)
+        finally:
+            self._leave()
+        return found
+
+    def peek(self, key: int | None = None, *, stamp: object = None) -> Found:
+        """Compare the small memory at hand and the next few small regions in turn: well under a microsecond."""
+        found: Found = []
+        at_hand = None
+        if key is not None:
+            entry = self._entries.get(key)
+            if isinstance(entry, Copy):
+                at_hand = entry.batch
+                if at_hand is None or not at_hand.equal(stamp):
+                    self._peek_closer(entry, stamp, found)
+        suspect = self._copies.glance(at_hand, stamp)
+        if suspect is not None:
+            self._peek_closer(suspect, stamp, found)
+        elif self._incoming:
+            self._peek_closer(None, stamp, found)
+        return found
+
+    def _peek_closer(self, entry: Copy | None, stamp: object, found: Found) -> None:
+        if not self._enter(wait=False):
+            return
+        try:
+            self._settle()
+            batch = entry.batch if entry is not None else None
+            if batch is not None and not batch.equal(stamp):
+                batch.differing(stamp, found, self._unheld)
+        finally:
+            self._leave()
+
+    def _look_at_all(self, stamp: object, found: Found, whole: bool) -> None:
+        if not self._large and self._copied <= BLOCK and len(self._copies.batches) <= 16:  # within the floor in any case
+            self._copies.look(stamp, found, self._unheld, math.inf, self._allowance.clock)
+            return
+        started, allowed = self._allowance.start(whole=whole)
+        for_copies = started + (allowed * 0.75 if self._large else allowed)
+        complete = self._copies.look(stamp, found, self._unheld, for_copies, self._allowance.clock)
+        if self._large:
+            complete = self._large.look(stamp, found, started + allowed, self._allowance.full, whole) and complete
+        if not complete:
+            self._cut += 1
+        self._allowance.spend(started)
+
+    def _look_at(self, keys: Collection[int], stamp: object, found: Found, whole: bool) -> None:
+        for key in keys:
+            entry = self._entries.get(key)
+            if isinstance(entry, Copy):
+                batch = entry.batch
+                if batch is not None and not batch.equal(stamp):
+                    batch.differing(stamp, found, self._unheld)
+            elif entry is not None:
+                started, allowed = self._allowance.start(whole=whole)
+                if not self._large.advance(entry, stamp, found, started + allowed, scanned=False, whole=whole):
+                    self._cut += 1
+                self._allowance.spend(started)
+
+    # -- telling -------------------------------------------------------------------------------------------------------
+
+    def last_looked(self, key: int) -> Any:
+        """The stamp since which a change of this region found now must have happened; None for an unknown key."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        return entry.since if isinstance(entry, Copy) else entry.seen
+
+    def unheld(self) -> list[int]:
+        """Keys whose memory could not be held when it was to be read: gone or moved. Each is told once."""
+        told = []
+        while self._unheld:
+            told.append(self._unheld.pop())
+        return told
+
+    def missed(self) -> dict[str, int]:
+        """What was not looked at.
+
+        ``unread_bytes`` have no fingerprint yet, ``file_bytes`` get none on our own account, ``looks_cut`` is the
+        number of looks that ended before everything asked for was compared.
+        """
+        large = [entry for entry in list(self._entries.values()) if isinstance(entry, Fingerprint)]
+        return {
+            "unread_bytes": sum(entry.unread for entry in large if not entry.lazy),
+            "file_bytes": sum(list(self._files.values())),
+            "looks_cut": self._cut,
+        }
+
+    # -- one look at a time --------------------------------------------------------------------------------------------
+
+    def _enter(self, *, wait: bool) -> bool:
+        me = threading.get_ident()
+        if self._looking == me:  # a destructor that ran in the middle of a look asks
+            return False
+        if not self._lock.acquire(blocking=False) and not (wait and self._wait()):
+            return False
+        self._looking = me
+        return True
+
+    def _wait(self) -> bool:
+        if self._pid != os.getpid():  # forked while another thread looked: that thread is not here
+            self._pid = os.getpid()
+            self._lock = threading.Lock()
+        return self._lock.acquire(timeout=_WAIT_S)
+
+    def _leave(self) -> None:
+        self._looking = 0
+        self._lock.release()

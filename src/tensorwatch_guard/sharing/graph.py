@@ -1,0 +1,305 @@
+"""Values that autograd saved for backward and that were written afterwards, behind its version counter.
+
+NumPy's writes, fused optimizers and ``.data`` do not raise a tensor's ``_version``, so PyTorch's own check stays
+mute and the gradients are silently wrong. Every node of a graph carries the number it was made with; a thread's
+counter at the time of a write tells nodes that saved the old contents from nodes that saved the new ones.
+
+Nothing is unpacked: only values saved without hooks are looked at, so checkpointed parts do not run again and
+offloaded ones stay where they are. No hook is installed, no version changes, nothing is kept.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+NODE_LIMIT: Final = 10_000
+"""A walk ends after so many nodes: 20 to 100 ms."""
+UNNUMBERED: Final = 1 << 63
+"""Nodes that belong to no forward pass (``AccumulateGrad``) have numbers from here on."""
+SLACK: Final = 64
+"""A node may be a little older than what it leads to: views are made again after their base was written in place."""
+
+Frame = tuple[str, int, str]
+
+_next_number = getattr(torch._C._autograd, "_get_sequence_nr", None)
+_address_of = getattr(torch._C, "_data_address", torch.Tensor.data_ptr)  # data_ptr() would copy a lazy clone
+_RAW: Final = "_raw_saved_"
+_IN_TRACEBACK: Final = re.compile(r'^  File "(.+)", line (\d+), in (.+)$', re.MULTILINE)
+_plans: dict[type, tuple[str, ...]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """Memory ``[low, high)`` that was written at some time in an interval.
+
+    ``sequences`` has ``sequence_number()`` at the interval's start and end for each thread that may have built the
+    graph. The numbers of one thread say nothing of another's nodes: without those of the thread that asks, and where
+    two threads' numbers disagree, a value is only possibly stale.
+    """
+
+    index: int
+    low: int
+    high: int
+    sequences: Mapping[int, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """A saved value that was (``certain``) or may have been written since it was saved.
+
+    ``suspect`` is the ``index`` of the suspect, ``attribute`` where to find the value on the node, ``forward`` the
+    frames of the operation's forward call, outermost first, where anomaly detection has recorded them.
+    """
+
+    suspect: int
+    node: str
+    attribute: str
+    certain: bool
+    forward: tuple[Frame, ...] | None
+
+
+@dataclass(slots=True)
+class Walk:
+    """What a walk over a graph found; ``cut`` where it ended at ``NODE_LIMIT``."""
+
+    found: list[Stale] = field(default_factory=list)
+    values: list[torch.Tensor] = field(default_factory=list)
+    nodes: int = 0
+    cut: bool = False
+
+
+def sequence_number() -> int:
+    """The number that this thread's next node will get, or -1 where PyTorch does not tell."""
+    return -1 if _next_number is None else int(_next_number())
+
+
+def stale(
+    roots: Sequence[torch.Tensor],
+    suspects: Sequence[Suspect],
+    inputs: Sequence[torch.Tensor] | None = None,
+    limit: int = NODE_LIMIT,
+) -> list[Stale]:
+    """Saved values in the graphs of ``roots`` that were written since they were saved.
+
+    Args:
+        roots: The tensors ``backward`` is to start from.
+        suspects: Memory that was written unseen.
+        inputs: What gradients are wanted for; None for all leaves. Values on no way to them are left out.
+        limit: End after so many nodes.
+    """
+    return walk(roots, suspects, inputs, limit).found
+
+
+def walk(
+    roots: Sequence[torch.Tensor],
+    suspects: Sequence[Suspect],
+    inputs: Sequence[torch.Tensor] | None = None,
+    limit: int = NODE_LIMIT,
+) -> Walk:
+    """As ``stale``, with the values themselves and whether the walk was cut. Drop it before backward runs."""
+    result = Walk()
+    with torch._C.DisableTorchFunction():
+        graph = _Graph(roots, limit)
+        result.nodes, result.cut = len(graph.parents), graph.cut
+        needed = graph.needed(inputs) if inputs is not None else None
+        now = sequence_number()
+        judge = _Judge(suspects, foreign=graph.foreign or any(now <= n < UNNUMBERED for n in graph.numbers))
+        for node, number in graph.nodes:
+            if (needed is None or node in needed) and judge.may_be_stale(number):
+                _inspect(node, number, judge, result)
+    return result
+
+
+def poison(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    """Raise the version of tensors that were written unseen, so that autograd itself refuses stale values.
+
+    Returns:
+        Those that have no version (inference tensors): autograd cannot be told about them.
+    """
+    refused = []
+    for tensor in tensors:
+        try:
+            torch.autograd.graph.increment_version(tensor)
+        except RuntimeError:
+            refused.append(tensor)
+    return refused
+
+
+def poison_stale(roots: Sequence[torch.Tensor], suspects: Sequence[Suspect]) -> int:
+    """``poison`` every certainly stale value in the graphs of ``roots``. Returns how many."""
+    result = walk(roots, suspects)
+    certain = [value for value, one in zip(result.values, result.found, strict=True) if one.certain]
+    return len(certain) - len(poison(certain))
+
+
+class _Graph:
+    """The nodes that can be reached from roots."""
+
+    def __init__(self, roots: Sequence[torch.Tensor], limit: int) -> None:
+        self.nodes: list[tuple[Any, int]] = []
+        self.parents: dict[Any, list[Any]] = {}
+        self.numbers: list[int] = []
+        self.cut = False
+        self.foreign = False
+        todo = [node for root in roots if isinstance(root, torch.Tensor) and (node := root.grad_fn) is not None]
+        self.parents.update((node, []) for node in todo)
+        self.numbers = [_number(node) for node in self.parents]
+        todo = list(self.parents)
+        while todo:
+            node = todo.pop()
+            number = _number(node)
+            self.nodes.append((node, number))
+            for child, _ in node.next_functions:
+                if child is None:
+                    continue
+                known = self.parents.get(child)
+                if known is not None:
+                    known.append(node)
+                elif len(self.parents) >= limit:
+                    self.cut = True
+                else:
+                    self.parents[child] = [node]
+                    todo.append(child)
+                    if number + SLACK < _number(child) < UNNUMBERED:
+                        self.foreign = True  # made after the node that leads to it: two threads' numbers
+
+    def needed(self, inputs: Sequence[torch.Tensor]) -> set[Any]:
+        """The nodes that run when only the gradients of ``inputs`` are wanted."""
+        leaves = {id(tensor) for tensor in inputs if tensor.is_leaf}
+        todo = [tensor.grad_fn for tensor in inputs if not tensor.is_leaf]
+        todo += [node for node in self.parents if leaves and id(getattr(node, "variable", None)) in leaves]
+        found: set[Any] = set()
+        while todo:
+            for parent in self.parents.get(todo.pop(), ()):
+                if parent not in found:
+                    found.add(parent)
+                    todo.append(parent)
+        return found
+
+
+class _Judge:
+    """Compares node numbers with those at both ends of each suspect's interval."""
+
+    def __init__(self, suspects: Sequence[Suspect], *, foreign: bool) -> None:
+        self._here = threading.get_ident()
+        self._foreign = foreign
+        self.suspects = suspects
+        self._unsure = foreign or any(len(s.sequences) != 1 or self._here not in s.sequences for s in suspects)
+        self.low = min((suspect.low for suspect in suspects), default=0)
+        self.high = max((suspect.high for suspect in suspects), default=0)
+        self._ends = max((end for s in suspects for _, end in s.sequences.values()), default=0)
+
+    def may_be_stale(self, number: int) -> bool:
+        """A quick no for nodes made after every write."""
+        return self._unsure or number < self._ends
+
+    def certain(self, suspect: Suspect, number: int) -> bool | None:
+        """True: the node was made before the write. False: perhaps. None: after it."""
+        if self._foreign or number >= UNNUMBERED or self._here not in suspect.sequences:
+            return False
+        verdicts = {
+            True if number < start else (False if number < end else None) for start, end in suspect.sequences.values()
+        }
+        return verdicts.pop() if len(verdicts) == 1 else False
+
+
+def _number(node: Any) -> int:
+    return int(node._sequence_nr())
+
+
+def _inspect(node: Any, number: int, judge: _Judge, result: Walk) -> None:
+    """Hold the plainly saved values of a node against the suspects."""
+    for name, value in _saved(node):
+        if not value.is_cpu:
+            continue
+        try:
+            base = _address_of(value)
+            if not base or base >= judge.high or (value.is_contiguous() and base + value.nbytes <= judge.low):
+                continue
+            item = value.element_size()
+            axes = sorted(zip(value.stride(), value.shape, strict=True), reverse=True)
+        except (RuntimeError, NotImplementedError, TypeError):  # no memory of its own: a wrapper, a sparse tensor
+            continue
+        if not value.numel():
+            continue
+        moving = [(step * item, length) for step, length in axes if length > 1 and step]
+        for suspect in judge.suspects:
+            if not touches(base, moving, item, suspect.low, suspect.high):
+                continue
+            certain = judge.certain(suspect, number)
+            if certain is not None:
+                result.found.append(Stale(suspect.index, node.name(), name, certain, _forward(node)))
+                result.values.append(value)
+
+
+def touches(base: int, axes: Sequence[tuple[int, int]], item: int, low: int, high: int) -> bool:
+    """Whether a strided tensor has an element in ``[low, high)``.
+
+    Args:
+        base: Address of its first element.
+        axes: (step in bytes > 0, length > 1) of each dimension that moves, the largest step first.
+        item: Bytes of an element.
+        low: First address.
+        high: Address after the last one.
+    """
+    reach = item + sum(step * (length - 1) for step, length in axes)
+    if base >= high or low >= base + reach:
+        return False
+    if not axes or (low <= base and base + item <= high):
+        return True
+    step, length = axes[0]
+    inner = reach - step * (length - 1)
+    first = max(0, -(-(low - base - inner + 1) // step))
+    last = min(length - 1, (high - 1 - base) // step)
+    if last - first > 1:  # one between the two ends begins within
+        return True
+    return any(touches(base + at * step, axes[1:], item, low, high) for at in range(first, last + 1))
+
+
+def _saved(node: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Values that a node saved as they are, with the name under which PyTorch shows each. Nothing of a freed node."""
+    kind = type(node)
+    plan = _plans.get(kind)
+    if plan is None:
+        custom = hasattr(kind, "_raw_saved_tensors") and hasattr(kind, "saved_tensors")
+        names = ("_raw_saved_tensors",) if custom else tuple(name for name in vars(kind) if name.startswith(_RAW))
+        plan = _plans[kind] = names
+    for attribute in plan:
+        if attribute.startswith("_raw_saved_running_") and getattr(node, "_saved_training", False):
+            continue  # BatchNorm writes them itself in training, and does not read them in backward
+        try:
+            raw = getattr(node, attribute)
+        except RuntimeError:  # the graph was freed
+            return
+        shown = "saved_tensors" if attribute == "_raw_saved_tensors" and kind.__module__ != "builtins" else attribute
+        shown = shown.replace(_RAW, "_saved_", 1)
+        if isinstance(raw, (tuple, list)):
+            for at, one in enumerate(raw):
+                yield from _plain(f"{shown}[{at}]", one)
+        else:
+            yield from _plain(shown, raw)
+
+
+def _plain(name: str, saved: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    if getattr(saved, "unpack_hook", saved) is None:  # without hooks, and PyTorch tells so
+        value = saved.data
+        if isinstance(value, torch.Tensor):
+            yield name, value
+
+
+def _forward(node: Any) -> tuple[Frame, ...] | None:
+    """Where the operation was called, if anomaly detection was on then."""
+    recorded = node.metadata.get("traceback_")
+    if not recorded:
+        return None
+    return tuple(
+        (file, int(line), function) for entry in recorded for file, line, function in _IN_TRACEBACK.findall(entry)
+    )
