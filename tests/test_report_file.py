@@ -145,7 +145,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path):
         samples.slow().dump(tmp_path / "no" / "such" / "folder.json")
     folder = tmp_path / "taken.json"
     folder.mkdir()
-    with pytest.raises(ReportError, match="cannot write the report"):
+    with pytest.raises(OSError, match="cannot write the report"):
         samples.slow().dump(folder)
     samples.clean().dump(path)
     assert path.read_bytes() != before

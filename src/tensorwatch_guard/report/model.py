@@ -20,6 +20,10 @@ class ReportError(ValueError):
     """A report file that cannot be read or written. The message is one line and names the file."""
 
 
+class ReportFileError(ReportError, OSError):
+    """The file system said no: a missing file, a full disk, no permission."""
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """What the report says that is no finding: a stale allowance, a fault of the guard, a cut (rules 8xx and 9xx)."""

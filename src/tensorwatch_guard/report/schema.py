@@ -15,7 +15,7 @@ from dataclasses import MISSING, fields
 from typing import Any, Final
 
 from ..words import KINDS, NOTHING, SCHEMA, SEVERITIES, Finding, Related, RunInfo, Site
-from .model import Notice, Report, ReportError
+from .model import Notice, Report, ReportError, ReportFileError
 
 _NAME, _, _VERSION = SCHEMA.partition("/")
 _TOP: Final = ("schema", "run", "findings", "totals", "blind_spots", "notices")
@@ -107,7 +107,7 @@ def dump(report: Report, path: str | os.PathLike[str]) -> None:
     try:
         _write(target, text)
     except OSError as error:
-        raise ReportError(f"cannot write the report {target}: {error.strerror or error}") from None
+        raise ReportFileError(f"cannot write the report {target}: {error.strerror or error}") from None
 
 
 def _write(target: str, text: str) -> None:
@@ -137,9 +137,9 @@ def load(path: str | os.PathLike[str]) -> Report:
         with open(name, encoding="utf-8") as stream:
             raw = json.load(stream)
     except FileNotFoundError:
-        raise ReportError(f"there is no report {name}") from None
+        raise ReportFileError(f"there is no report {name}") from None
     except OSError as error:
-        raise ReportError(f"cannot read the report {name}: {error.strerror or error}") from None
+        raise ReportFileError(f"cannot read the report {name}: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
         raise ReportError(f"{name} is no report, or a broken one: {error}") from None
     try:
