@@ -14,6 +14,8 @@ from .sites import NOWHERE, Trail
 
 if TYPE_CHECKING:
     from .options import Config
+    from .policy.allow import Grant
+    from .policy.heed import Policy
     from .words import Kind
 
 MOST_SITES: Final = 20_000
@@ -57,7 +59,7 @@ class Tally:
         self.more: dict[str, int] = {}
         self.via: tuple[str, ...] = ()
         self.allowed: str | None = None
-        self.grant: object | None = None
+        self.grant: Grant | None = None
         self.links: dict[tuple[object, ...], Link] = {}
         self.threads: frozenset[str] | None = None
         """Threads that did it, where they are not the thread that counted it."""
@@ -95,8 +97,9 @@ class Collector:
         self.shards: list[tuple[str, Shard]] = []
         self.cut = 0
         self.aborted = False
-        self.heed: Callable[[Tally], None] | None = None
-        """Policy that wants to hear of each event; None where no level asks for it."""
+        self.heed: Callable[[Tally, bool], None] | None = None
+        """Policy that wants to hear of each event, and whether the host waited in it; None where nobody asks."""
+        self.policy: Policy | None = None
         self._serial = 0
         self._lock = threading.Lock()
 

@@ -10,9 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from .collector import Collector, Link, Tally
+from .current import LOCAL
+from .policy.comments import allowed_by_comment
 from .rules import advice, rule_for, severity_of
-from .sites import Trail, comment_allowance, identity
-from .words import DIRECTIONS, Direction, Finding, Related, Site
+from .sites import Trail, identity
+from .words import DIRECTIONS, Finding, Related, Site
 
 Live = Mapping[tuple[object, ...], int]
 
@@ -114,7 +116,7 @@ def _finding(
         threads=tuple(one.threads),
         first_step=max(min(each.first_step for each in (*one.tallies, *one.folded)) - collector.first, 0),
         last_step=max(max(each.last_step for each in (*one.tallies, *one.folded)) - collector.first, 0),
-        allowed=_allowed(tally, site),
+        allowed=_allowed(tally, site, count),
         related=tuple(dict.fromkeys(related)),
         details=details,
     )
@@ -148,17 +150,20 @@ def _related(link: Link) -> Related:
     return Related(link.role, identity(link.kind, link.op, link.trail, link.extra), link.trail.site)
 
 
-def _allowed(tally: Tally, site: Site | None) -> str | None:
-    if tally.grant is not None:
-        return str(tally.grant)
-    if site is None:
-        return None
-    comment = comment_allowance(site)
-    if comment is None:
-        return None
-    kinds, reason = comment
-    direction: Direction | None = tally.details.get("direction")
-    return (reason or "allowed on the line") if kinds & {tally.kind, direction, "*"} else None
+def _allowed(tally: Tally, site: Site | None, count: int) -> str | None:
+    """The reason of the block or of the comment that allows it; None where nothing does."""
+    direction = tally.details.get("direction")
+    base = tally.grant.covering(tally.kind, direction) if tally.grant is not None else None
+    if base is not None and (not base.first_only or count <= 1):
+        return base.reason
+    return allowed_by_comment(site, tally.kind, direction) if site is not None else None
 
 
-__all__ = ["Trail", "findings", "site_json"]
+def finding_of(tally: Tally, collector: Collector, steps: int) -> Finding | None:
+    """The finding that one tally is so far, for those who cannot wait for the report; None where its kind is off."""
+    one = Sum(tally)
+    one.add(LOCAL.here.name, tally)
+    return _finding(one, collector, {}, steps, {})
+
+
+__all__ = ["Trail", "finding_of", "findings", "site_json"]

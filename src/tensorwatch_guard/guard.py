@@ -19,6 +19,8 @@ from .sites import NOWHERE, trail
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from .policy.heed import Policy
+    from .policy.violation import GuardViolation
     from .report.model import Report
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -83,6 +85,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         self._collector = None
         self._duration = 0.0
         self._open()
+        self._policy.enter()
         self._entered = True
         return self
 
@@ -96,6 +99,9 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
             raise RuntimeError("this guard is not open: enter it with `with guard() as g:` or g.start() first")
         self._entered = False
         self._close(None)
+        violation = None if self._process_report else self._policy.at_exit(self.report, None)
+        if violation is not None:
+            raise violation
         return self.report
 
     def __enter__(self) -> Self:
@@ -130,7 +136,11 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
     def _finish(self, error: BaseException | None) -> None:
         from .printing import finish
 
-        finish(self, cast("Report", self._report), error)
+        report = cast("Report", self._report)
+        violation = self._policy.at_exit(report, error)
+        finish(self, report, error or violation)
+        if violation is not None:
+            raise violation from None
 
     def finish(self, stream: TextIO | None = None) -> None:
         """Print and write the report as at the end of a process."""
@@ -181,6 +191,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
             self._depth += 1
             if self._depth == 1:
                 self._open()
+        self._policy.enter()
         error: BaseException | None = None
         try:
             yield
@@ -188,6 +199,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
             error = raised
             raise
         finally:
+            self._policy.leave()
             with RUNNING.lock:
                 self._depth -= 1
                 last = self._depth == 0
@@ -232,6 +244,15 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
             yield
         finally:
             RUNNING.resume(collector)
+
+    @property
+    def _policy(self) -> Policy:
+        return cast("Policy", cast("Collector", self._collector).policy)
+
+    @property
+    def violation(self) -> GuardViolation | None:
+        """What broke a level or a limit so far, raised or not; None where nothing did."""
+        return self._policy.violation(self.report) if self._collector is not None else None
 
     @property
     def duration(self) -> float:

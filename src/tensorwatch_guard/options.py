@@ -29,7 +29,7 @@ from .values import Writes, file_for, unwritable
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .words import Direction, Kind
+    from .words import Direction, Finding, Kind
 
 Source = Literal["keyword", "env", "pyproject", "cli"]
 Given = Mapping[str, tuple[object, str]]
@@ -139,6 +139,13 @@ class Config:
         "Also guard DataLoader workers and other child processes.", default=True
     )
     census: bool = _switch_row("Also look for memory that was shared before the guard began.", default=False)
+    ignore: Callable[[Finding], object] | None = _row(
+        None,
+        values.function,
+        "a function of a finding (as a keyword)",
+        "A rule of your own: findings for which it says yes are left out, and break no level and no limit.",
+        ("keyword",),
+    )
     simulate: str | None = _row(
         None,
         values.device,

@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final, TextIO
 
+from .policy.violation import GuardViolation
+
 if TYPE_CHECKING:
     from .guard import guard
     from .report.model import Report
@@ -22,12 +24,13 @@ def finish(done: guard, report: Report, error: BaseException | None, stream: Tex
         _write(report, config.json)
     if config.report is False:
         return
+    told = isinstance(error, GuardViolation) and not done.is_process_report  # its message says it
     worth_it = any(finding.severity in _TOLD and finding.allowed is None for finding in report.findings)
     if isinstance(config.report, str):
         _write_text(report, config.report)
     elif config.report is not None and not isinstance(config.report, str | bool):
         config.report.write(str(report) + "\n")
-    elif done.is_process_report or (done.is_outermost and worth_it):
+    elif done.is_process_report or (done.is_outermost and worth_it and not told):
         _print(report, stream or sys.stderr)
 
 

@@ -19,9 +19,13 @@ from . import __version__
 from .collector import MOST_SITES, Collector
 from .findings import findings
 from .memory import Memory
+from .policy import allow
+from .policy.gate import gate
+from .policy.heed import Policy, settle
+from .policy.violation import GuardViolation, TensorWatchWarning
 from .probes.calls import installation
 from .probes.install import Installation
-from .probes.spans import OptimizerSteps
+from .probes.spans import OptimizerSteps, told
 from .probes.trace import TraceLayer
 from .sharing.writes import now
 from .session import SESSION
@@ -68,6 +72,10 @@ class Running:
             elif self.session.memory is not None:
                 self.session.memory.raise_mode(opened.config.writes, now(at))
             self._open.append(collector)
+            if collector.policy is None:
+                collector.policy = Policy(opened.config, collector, self.session)
+                collector.policy.report = lambda: self.report_of(opened, collector)
+                collector.heed = collector.policy.heed if collector.policy.listens else None
             memory = self.session.memory
             self._first_alias.setdefault(collector, memory.last_serial if memory is not None else 0)
             self._listen()
@@ -105,7 +113,10 @@ class Running:
             self._listen()
 
     def _listen(self) -> None:
-        self.session.listen(tuple(one for one in self._open if one not in self._paused))
+        heard = tuple(one for one in self._open if one not in self._paused)
+        self.session.strict = any(one.policy is not None and one.policy.strict for one in heard)
+        self.session.every_read = any(one.policy is not None and one.policy.every_read for one in heard)
+        self.session.listen(heard)
 
     def _begin(self, writes: str) -> None:
         forget()
@@ -143,7 +154,7 @@ class Running:
     def check(self, asking: guard, collector: Collector, at: Trail) -> Any:
         """A boundary asked for; the mutations this guard has not been told of."""
         before = {finding.id: finding.count for finding in self.report_of(asking, collector).mutations}
-        self.session.boundary(at)
+        told(self.session, lambda: self.session.boundary(at))
         after = self.report_of(asking, collector).mutations
         return tuple(finding for finding in after if finding.count > before.get(finding.id, 0))
 
@@ -235,5 +246,13 @@ class _Contained:
         return True
 
 
+def _grants(current: Any) -> None:
+    SESSION.grants = current
+
+
 RUNNING: Final = Running()
+SESSION.gate = gate
+SESSION.settle = settle
+SESSION.violation = (GuardViolation, TensorWatchWarning)
+allow.on_first_use(_grants)
 

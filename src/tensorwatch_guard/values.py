@@ -79,6 +79,13 @@ def report(value: object, label: str) -> object:
         raise ConfigError(f"{label}={value!r} is no place for a report; good values: {good}") from None
 
 
+def function(value: object, label: str) -> object:
+    """A function of one argument, or None."""
+    if value is None or callable(value):
+        return value
+    raise ConfigError(f"{label}={value!r} is no function; good values: a function that takes a finding and says yes or no")
+
+
 def device(value: object, label: str) -> str | None:
     """The kind of a device; the simulator itself knows which ones it can play."""
     if value is None:

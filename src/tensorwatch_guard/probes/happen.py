@@ -176,7 +176,7 @@ def _contained(session: Session, name: str, step: Step, outcome: Outcome) -> Exc
         session.fault(name, error)
     finally:
         here.busy = False
-    return None
+    return session.due(here) if here.due else None
 
 
 def is_host(value: object) -> bool:

@@ -7,7 +7,6 @@ watched. Device tensors, subclasses and function modes take the long way.
 from __future__ import annotations
 
 import sys
-from time import perf_counter_ns
 from typing import Any, Final
 
 import torch
@@ -33,7 +32,7 @@ def read(row: Operation) -> Hook:
 
     def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
-        if type(instance) not in PLAIN or session.strict or not session.collectors or function_mode_on():
+        if type(instance) not in PLAIN or session.every_read or not session.collectors or function_mode_on():
             return long_way(wrapped, instance, args, kwargs)
         here = local.here
         if not instance.is_cpu or here.busy or _compiler._is_compiling_flag:

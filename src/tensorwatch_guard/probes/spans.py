@@ -65,9 +65,9 @@ def next_batch(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     if not session.sharing or not session.collectors or LOCAL.here.busy:
         return wrapped(*args, **kwargs)
     trail = session.trail(_get_frame(1))
-    _guarded(session, lambda: session.boundary(trail))
+    told(session, lambda: session.boundary(trail))
     result = wrapped(*args, **kwargs)
-    _guarded(session, lambda: session.boundary(trail))
+    told(session, lambda: session.boundary(trail))
     return result
 
 
@@ -78,14 +78,17 @@ def silent_write(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     if not session.sharing or not session.collectors or LOCAL.here.busy or _compiler._is_compiling_flag:
         return wrapped(*args, **kwargs)
     trail = session.trail(_get_frame(1))
-    _guarded(session, lambda: session.boundary(trail))
+    told(session, lambda: session.boundary(trail))
     writes = session.memory.writes if session.memory is not None else None
     if writes is not None:
         writes.torch_writing = True  # before anything else runs: a line follower may look at the next call
     try:
-        return wrapped(*args, **kwargs)
-    finally:
+        result = wrapped(*args, **kwargs)
+    except BaseException:
         _guarded(session, lambda: session.boundary(trail, torch_wrote=True))
+        raise
+    told(session, lambda: session.boundary(trail, torch_wrote=True))
+    return result
 
 
 def _guarded(session: Session, step: Callable[[], object]) -> Exception | None:
@@ -99,7 +102,14 @@ def _guarded(session: Session, step: Callable[[], object]) -> Exception | None:
         session.fault("span", error)
     finally:
         here.busy = False
-    return None
+    return session.due(here) if here.due else None
+
+
+def told(session: Session, step: Callable[[], object]) -> None:
+    """A step of ours in whose course policy may object."""
+    violation = _guarded(session, step)
+    if violation is not None:
+        raise violation
 
 
 SPANS: Final[tuple[tuple[str, Hook], ...]] = (
@@ -133,7 +143,7 @@ def _before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     session = SESSION
     if session.collectors and session.sharing and not _compiler._is_compiling_flag:
         trail = session.trail(_get_frame(1))
-        _guarded(session, lambda: session.boundary(trail))
+        told(session, lambda: session.boundary(trail))
         if session.memory is not None and not args[1:] and not kwargs:  # a closure is the user's code
             session.memory.writes.torch_writing = True
 
@@ -149,7 +159,7 @@ def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
         session.optimizer_stepped(optimizer)
 
     frame = _get_frame(1)
-    _guarded(session, step)
+    told(session, step)
 
 
-CODES: Final = tuple(function.__code__ for function in (backward, next_batch, silent_write, _guarded, _before_step, _after_step))
+CODES: Final = tuple(function.__code__ for function in (backward, next_batch, silent_write, _guarded, told, _before_step, _after_step))

@@ -1,0 +1,323 @@
+"""What one guard's levels and limits make of each event: nothing, a log record, a warning, or a violation.
+
+Events are judged when they are counted; what is to be said is said by ``settle`` after our own work is done. On another
+thread than those that entered the guard, and in call-backs, nothing is raised: it waits for the guard's exit.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from ..current import LOCAL
+from ..findings import finding_of
+from ..sites import Trail, identity
+from ..words import DIRECTIONS, KINDS, Direction, Finding, Kind
+from . import telling
+from .allow import ENTRIES
+from .budget import Budget
+from .comments import allowed_by_comment
+from .message import violation_text
+from .violation import GuardViolation, TensorWatchWarning
+
+if TYPE_CHECKING:
+    from ..collector import Collector, Tally
+    from ..current import Here
+    from ..levels import Setting
+    from ..options import Config
+    from ..report.model import Report
+    from ..session import Session
+
+_LINKED: Final = frozenset({"mutation", "hazard"})
+"""Kinds whose story is put together after the event was counted: they are told once our own work is done."""
+_STOPPABLE: Final = frozenset({"read", "sync", "transfer"})
+"""Kinds that are known before the call runs."""
+
+
+class Act(NamedTuple):
+    """What is to be done about a kind. ``label``: how the user wrote it."""
+
+    setting: Setting
+    label: str
+    budget: Budget | None
+
+    def reason(self, how_many: int, step: int, *, stopped: bool) -> str:
+        """Which level or limit was broken, in words."""
+        note = " (stopped before it ran)" if stopped else ""
+        if self.budget is None:
+            return f'{self.label}="{self.setting}" in this guard{note}'
+        limit = self.budget.limit
+        if limit.n == 0:
+            return f"{self.label}={self.budget}: none is let pass{note}"
+        scope = {"run": "in this run", "site": "at this place", "step": f"in step {step}"}[limit.per]
+        return f"{self.label}={self.budget}: this is number {how_many} {scope}{note}"
+
+
+Key = tuple[Kind, Direction | None]
+
+
+class Policy:
+    """Levels and limits of one open guard, and what broke them."""
+
+    def __init__(self, config: Config, collector: Collector, session: Session) -> None:
+        self.config = config
+        self.collector = collector
+        self.session = session
+        self.threads: dict[int, int] = {}
+        self.known: Mapping[str, object] = {}
+        """Findings that a baseline lets pass, by id."""
+        self.report: Callable[[], Report] | None = None
+        self.entered_at = next(ENTRIES)
+        self.acts = _acts(config)
+        sync = self.acts.get(("sync", None))
+        self._waits = sync if sync is not None and sync.budget is not None else None
+        """The limit on waits, which blocking copies count against unless a level of their own was named for them."""
+        self._own = frozenset(d for d in DIRECTIONS if getattr(config, d) or config.transfer)
+        kinds = {kind for kind, _ in self.acts}
+        self.stops = any(kind in _STOPPABLE and act.setting.level == "error" for (kind, _), act in self.acts.items())
+        """Some call may have to be stopped before it runs."""
+        self.listens = bool(kinds) or telling.logs()
+        """It must hear of every event; else of hazards only."""
+        self.strict = self.stops or "alias" in kinds or telling.logs()
+        """Calls are to take the long way, in which policy can speak."""
+        self.every_read = bool(kinds & {"read", "mutation", "hazard"}) or telling.logs()
+        """So are reads of CPU tensors: they look at shared memory, too."""
+        self.broken: dict[int, tuple[Tally, str]] = {}
+        self._pending: set[int] = set()
+        self._later: list[tuple[str, Tally]] = []
+        self._warned: set[object] = set()
+        self._passes: dict[object, bool] = {}
+        self._warning: TensorWatchWarning | None = None
+
+    # -- hearing -------------------------------------------------------------------------------------------------------
+
+    def heed(self, tally: Tally, blocking: bool = False) -> None:
+        """An event was counted."""
+        direction = tally.details.get("direction") if tally.kind == "transfer" else None
+        act = self.acts.get((tally.kind, direction))
+        waits = self._waits if blocking and direction is not None and direction not in self._own else None
+        if act is None and waits is None:
+            self._tell(tally)
+        elif self._awake():
+            self._judge(tally, direction, act, waits)
+
+    def _awake(self) -> bool:
+        return self.session.step - self.collector.first >= self.config.after
+
+    def _judge(self, tally: Tally, direction: Direction | None, act: Act | None, waits: Act | None) -> None:
+        if (tally.kind == "hazard" and not tally.details.get("certain", True)) or self.passes(tally, direction):
+            return
+        for one in (act, waits):
+            if one is None or (one.setting.implicit_only and not tally.implicit):
+                continue
+            if one.setting.level == "warn":
+                self._say("warn", tally)
+            elif one.budget is None:
+                self.object(tally, one.reason(tally.count, 0, stopped=False))
+            else:
+                step = self.session.step
+                how_many = one.budget.spend(tally.trail.key, step)
+                if how_many > one.budget.limit.n:
+                    self.object(tally, one.reason(how_many, step - self.collector.first, stopped=False))
+
+    def one_more(self, kind: Kind, direction: Direction | None, implicit: bool, blocking: bool, at: Trail) -> str | None:
+        """Which level or limit one more such event would break; None where it may happen. Spends nothing."""
+        if not self._awake():
+            return None
+        waits = self._waits if blocking and direction is not None and direction not in self._own else None
+        step = self.session.step
+        for act in (self.acts.get((kind, direction)), waits):
+            if act is None or act.setting.level != "error" or (act.setting.implicit_only and not implicit):
+                continue
+            spent = act.budget.spent(at.key, step) if act.budget is not None else 0
+            if act.budget is None or spent >= act.budget.limit.n:
+                return act.reason(spent + 1, step - self.collector.first, stopped=True)
+        return None
+
+    # -- what is let pass ----------------------------------------------------------------------------------------------
+
+    def passes(self, tally: Tally, direction: Direction | None) -> bool:
+        """Whether an allowance, a comment, the baseline or a rule of the user's own lets it pass."""
+        if tally.grant is not None:
+            base = tally.grant.covering(tally.kind, direction)
+            if base is not None and (not base.first_only or tally.count <= 1):
+                return True
+        key = (tally.kind, tally.op, tally.trail.key, direction)
+        known = self._passes.get(key)
+        if known is None or (self.config.ignore is not None and tally.count in telling.MILESTONES):
+            known = self._passes[key] = self._looked_up(tally, direction)
+        return known
+
+    def _looked_up(self, tally: Tally, direction: Direction | None) -> bool:
+        site = tally.trail.site
+        if site is not None and allowed_by_comment(site, tally.kind, direction) is not None:
+            return True
+        if self.known and identity(tally.kind, tally.op, tally.trail, tally.extra) in self.known:
+            return True
+        finding = self.finding(tally) if self.config.ignore is not None else None
+        return finding is not None and ignored(self.session, self.config, finding)
+
+    def finding(self, tally: Tally) -> Finding | None:
+        """The finding that a tally is so far."""
+        steps = self.session.step - self.collector.first
+        return finding_of(tally.into or tally, self.collector, steps)
+
+    # -- speaking ------------------------------------------------------------------------------------------------------
+
+    def _tell(self, tally: Tally) -> None:
+        """No level asks for more than a record of it."""
+        if tally.count not in telling.MILESTONES:
+            return
+        if tally.kind == "hazard" and tally.details.get("certain", True):
+            if not self.passes(tally, None):
+                self._say("alarm", tally)
+        elif telling.logs():
+            self._say("log", tally)
+
+    def _say(self, how: str, tally: Tally) -> None:
+        if how == "warn":
+            place = (tally.kind, tally.op, tally.trail.key, tally.extra and tally.extra.key)
+            if place in self._warned:
+                return
+            self._warned.add(place)
+        here = LOCAL.here
+        if here.busy:
+            here.due.append((self, how, tally))
+        elif tally.kind in _LINKED:
+            self._later.append((how, tally))
+        else:
+            self.say_now(how, tally)
+
+    def say_now(self, how: str, tally: Tally) -> None:
+        """Warn or log. What a filter makes of a warning is kept for the guard's exit where it cannot be raised."""
+        try:
+            self.say(how, tally)
+        except TensorWatchWarning as warning:
+            self._warning = self._warning or warning
+
+    def say(self, how: str, tally: Tally) -> None:
+        """Warn or log, and let a filter raise."""
+        here = LOCAL.here
+        busy, here.busy = here.busy, True
+        try:
+            finding = self.finding(tally)
+            if finding is not None and not (tally.into is not None and how != "warn"):
+                getattr(telling, how)(finding)
+        finally:
+            here.busy = busy
+
+    def object(self, tally: Tally, reason: str) -> None:
+        """A level or a limit is broken: raise once our work is done, or at the guard's exit."""
+        self.broken.setdefault(id(tally), (tally, reason))
+        here = LOCAL.here
+        if here.busy and self.may_raise():
+            here.due.append((self, "raise", tally))
+        else:
+            self._pending.add(id(tally))
+
+    def enter(self) -> None:
+        """This thread entered the guard: violations are raised in it."""
+        me = threading.get_ident()
+        self.threads[me] = self.threads.get(me, 0) + 1
+
+    def leave(self) -> None:
+        """This thread left it."""
+        me = threading.get_ident()
+        left = self.threads.get(me, 0) - 1
+        if left > 0:
+            self.threads[me] = left
+        else:
+            self.threads.pop(me, None)
+
+    def may_raise(self) -> bool:
+        """Only on threads that entered the guard, and never while a CUDA graph is captured: that would break the capture."""
+        return threading.get_ident() in self.threads and not _capturing()
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def violation(self, report: Report, tallies: list[Tally] | None = None) -> GuardViolation | None:
+        """The exception for what broke (``tallies``: some of it), with the findings as the report has them."""
+        wanted = self.broken.values() if tallies is None else [self.broken[id(t)] for t in tallies if id(t) in self.broken]
+        found: dict[str, tuple[Finding, str]] = {}
+        by_id = {finding.id: finding for finding in reversed(report.findings) if finding.allowed is None}
+        for tally, reason in wanted:
+            told = tally.into or tally
+            finding = by_id.get(identity(told.kind, told.op, told.trail, told.extra)) or self.finding(tally)
+            if finding is not None and not (tallies is None and ignored(self.session, self.config, finding)):
+                found.setdefault(finding.id, (finding, reason))
+        if not found:
+            return None
+        broken = list(found.values())
+        return GuardViolation(violation_text(broken), [finding for finding, _ in broken], report)
+
+    def at_exit(self, report: Report, error: BaseException | None) -> Exception | None:
+        """What is left to be raised when the guard is left. The user's own exception always wins."""
+        self.threads.clear()
+        later, self._later = self._later, []
+        for how, tally in later:
+            self.say_now(how, tally)
+        if isinstance(error, GuardViolation) and error.report is not None:
+            error.report = report
+        if error is not None:
+            return None
+        pending = [self.broken[key][0] for key in self._pending]
+        self._pending.clear()
+        violation = self.violation(report, pending) if pending else None
+        return violation or self._warning
+
+
+def _acts(config: Config) -> dict[Key, Act]:
+    """The kinds and directions that ask for more than a record, and what they ask for."""
+    acts: dict[Key, Act] = {}
+    budgets: dict[str, Budget] = {}
+    for kind in KINDS:
+        for direction in DIRECTIONS if kind == "transfer" else (None,):
+            setting = config.setting(kind, direction)
+            if setting.level not in ("warn", "error"):
+                continue
+            label = next((name for name in (direction, kind) if name and getattr(config, name) is not None), "level")
+            budget = budgets.setdefault(label, Budget(setting.limit)) if setting.limit is not None else None
+            acts[kind, direction] = Act(setting, label, budget)
+    return acts
+
+
+def ignored(session: Session, config: Config, finding: Finding) -> bool:
+    """Whether the user's own rule wants nothing to hear of a finding. A rule that raises ignores nothing."""
+    if config.ignore is None:
+        return False
+    try:
+        return bool(config.ignore(finding))
+    except Exception as error:
+        session.fault("ignore", error)
+        return False
+
+
+def _capturing() -> bool:
+    import torch
+
+    try:
+        return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
+    except (RuntimeError, AttributeError, AssertionError):
+        return False
+
+
+def settle(here: Here) -> Exception | None:
+    """Say what is due in this thread. Returns what is to be raised at the user: a violation, or a warning made an error."""
+    due: list[tuple[Any, str, Tally]]
+    due, here.due = here.due, []
+    raised: Exception | None = None
+    broken: dict[Policy, list[Tally]] = {}
+    for policy, how, tally in due:
+        if how == "raise":
+            broken.setdefault(policy, []).append(tally)
+            continue
+        try:
+            policy.say(how, tally)
+        except TensorWatchWarning as warning:
+            raised = raised or warning
+    for policy, tallies in broken.items():  # the innermost guard stands last
+        report = policy.report() if policy.report is not None else None
+        if report is not None:
+            raised = policy.violation(report, tallies) or raised
+    return raised

@@ -1,0 +1,140 @@
+"""What a violation, a warning and a log line say: where, what, why, what to do, and how to allow it."""
+
+from __future__ import annotations
+
+import linecache
+import os
+from typing import TYPE_CHECKING, Final
+
+from ..rules import BY_ID, advice
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..words import Finding, Site
+
+MOST_SHOWN: Final = 10
+_DOES: Final[dict[str, str]] = {
+    "read": "the host reads a CPU tensor",
+    "sync": "the host waits for {device}",
+    "transfer": "data is copied from {src} to {dst}",
+    "alias": "a tensor and the other side come to share memory",
+    "mutation": "shared memory was written",
+    "hazard": "{title}",
+    "refusal": "a conversion was refused",
+}
+_WRITERS: Final = {"numpy": "NumPy", "torch": "PyTorch"}
+
+
+class _Blanks(dict[str, str]):
+    def __missing__(self, _key: str) -> str:
+        return "a device"
+
+
+def what(finding: Finding) -> str:
+    """What happened, as a clause."""
+    rule = BY_ID.get(finding.rule)
+    words = _Blanks({key: str(value) for key, value in finding.details.items() if value})
+    words["title"] = rule.title if rule else finding.op
+    if finding.kind == "mutation":
+        writer = _WRITERS.get(str(finding.details.get("writer")), "somebody")
+        return f"{writer} wrote into shared memory{_region(finding)}"
+    return _DOES[finding.kind].format_map(words)
+
+
+def _region(finding: Finding) -> str:
+    region = finding.details.get("region")
+    return f" (at {region})" if region else ""
+
+
+def where(site: Site | None) -> str:
+    """``train.py:88 in fit``, relative to the working folder where it lies below it."""
+    if site is None:
+        return "outside your code"
+    name = site.function.replace(".<locals>", "")
+    return f"{_short(site.file)}:{site.line}" + (f" in {name}" if name and name != "<module>" else "")
+
+
+def _short(file: str) -> str:
+    try:
+        here = os.path.join(os.getcwd(), "")
+    except OSError:  # the folder was removed
+        return file
+    return file[len(here) :] if file.startswith(here) else file
+
+
+def source(site: Site | None, indent: str) -> list[str]:
+    """The source line, and the expression marked below it where its columns are known and plain."""
+    if site is None:
+        return []
+    line = linecache.getline(site.file, site.line).rstrip()
+    text = line.lstrip()
+    if not text or (site.source and not line[site.column or 0 :].startswith(site.source.split("\n")[0][:8])):
+        return [indent + " ".join(site.source.split())] if site.source else []
+    lines = [indent + text]
+    if site.column is not None and site.end_column is not None and site.end_line in (None, site.line) and line.isascii():
+        start = site.column - (len(line) - len(text))
+        marks = "^" * (site.end_column - site.column)
+        if start >= 0 and len(marks) < len(text.split("#")[0].rstrip()):
+            lines.append(indent + " " * start + marks)
+    return lines
+
+
+def how_to_allow(finding: Finding) -> str:
+    """The comment and the block that let it pass."""
+    rule = BY_ID.get(finding.rule)
+    kind = rule.allow if rule and rule.allow else finding.kind
+    return f'to allow it: "# tensorwatch: allow[{kind}] why" on that line, or with allow("{kind}", reason="why"):'
+
+
+def _history(finding: Finding) -> list[str]:
+    """Where the sharing began, who wrote, and between which lines a write was that has no line."""
+    lines = []
+    between = finding.details.get("between")
+    if isinstance(between, list | tuple) and len(between) == 2:
+        ends = [f"{_short(end['file'])}:{end['line']}" if end else word for end, word in zip(between, ("start", "end"), strict=True)]
+        lines.append(f"  written between {ends[0]} and {ends[1]}")
+    for other in finding.related[:4]:
+        if other.site is not None:
+            lines.append(f"  {other.role.replace('-', ' ')} {where(other.site)}")
+            lines += source(other.site, "      ")
+    return lines
+
+
+def block(finding: Finding, reason: str, *, whole: bool) -> str:
+    """One finding that broke a level or a limit. ``whole``: with why, what to do and how to allow it."""
+    rule = BY_ID.get(finding.rule)
+    times = f", {finding.count} times" if finding.count > 1 else ""
+    called = f", called by {where(finding.origin)}" if finding.origin is not None else ""
+    lines = [f"{what(finding)}: {where(finding.site)} ({finding.op}{times}{called})  {finding.rule}"]
+    lines += source(finding.site, "      ")
+    if finding.kind in ("mutation", "hazard"):
+        lines += _history(finding)
+    lines.append(f"  {reason}")
+    order = finding.advice or (advice(rule, finding) if rule else "")
+    if whole and rule is not None and rule.why:
+        lines.append(f"  why: {rule.why}")
+    if order:
+        lines.append(f"  do: {order}")
+    if whole:
+        lines.append(f"  {how_to_allow(finding)}")
+    return "\n".join(lines)
+
+
+def violation_text(broken: Sequence[tuple[Finding, str]]) -> str:
+    """The message of a violation: one finding told whole, or the first ten and how many there are."""
+    if len(broken) == 1:
+        return block(*broken[0], whole=True)
+    blocks = [block(finding, reason, whole=False) for finding, reason in broken[:MOST_SHOWN]]
+    more = len(broken) - MOST_SHOWN
+    head = f"{len(broken)} findings break what was asked of this guard:"
+    tail = [f"... and {more} more (all are in .findings)"] if more > 0 else []
+    return "\n".join([head, *blocks, *tail, how_to_allow(broken[0][0])])
+
+
+def line_text(finding: Finding) -> str:
+    """One line, for warnings and logs. The place itself is left to those who show it."""
+    text = " ".join((finding.site.source or "").split()) if finding.site else ""
+    text = text if len(text) <= 60 else text[:57] + "..."
+    shown = f"{text}: " if text else ""
+    return f"{shown}{what(finding)} ({finding.op}); {finding.advice}  {finding.rule}"
