@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
@@ -14,14 +13,20 @@ import torch
 
 from .sharing.differences import describe
 from .sharing.graph import Stale, Suspect, stale
-from .sharing.ledger import Alias, Piece, is_live
-from .sharing.owners import Owner
+from .sharing.ledger import Alias, Piece
+from .sharing.nursery import may_be_born
+from .sharing.owners import Owner, is_file_backed, owner_of, region_of
 from .sharing.writes import Moment, Mutation, Writes, now
 from .sites import NOWHERE, Trail
 from .words import Region
 
 if TYPE_CHECKING:
+    from types import CodeType, FrameType
+
+    import numpy as np
+
     from .collector import Tally
+    from .current import Here
     from .operations import Operation
     from .session import Session
 
@@ -30,6 +35,17 @@ WALK_SHARE: Final = 0.02
 WALK_GRACE_NS: Final = 50_000_000
 WRITE: Final = "write"
 MODES: Final = ("off", "check", "auto", "exact")
+
+
+def alias_details(direction: str, region: Region, tensor: torch.Tensor) -> dict[str, Any]:
+    """What an alias finding says of its first happening."""
+    return {
+        "direction": direction,
+        "shape": list(region.shape),
+        "dtype": region.dtype,
+        "nbytes": tensor.numel() * region.itemsize,
+        "requires_grad": bool(tensor.requires_grad),
+    }
 
 
 class Memory:
@@ -63,22 +79,63 @@ class Memory:
         self.writes.share(row.name, direction, moment, tensor, region, owner, side, file_backed, watch=self.mode != "off")
         self.session.sharing = True
 
-        def details() -> dict[str, Any]:
-            return {
-                "direction": direction,
-                "shape": list(region.shape),
-                "dtype": region.dtype,
-                "nbytes": tensor.numel() * region.itemsize,
-                "requires_grad": bool(tensor.requires_grad),
-            }
-
         self.session.emit(
-            "alias", row.name, at, nbytes=tensor.numel() * region.itemsize, implicit=row.implicit, details=details
+            "alias",
+            row.name,
+            at,
+            nbytes=tensor.numel() * region.itemsize,
+            implicit=row.implicit,
+            details=lambda: alias_details(direction, region, tensor),
         )
+
+    @property
+    def bears(self) -> bool:
+        """Whether small aliases may go the short way."""
+        return self.mode != "off" and self.writes.bears
+
+    def born(
+        self,
+        here: Here,
+        row: Operation,
+        direction: str,
+        frame: FrameType,
+        tensor: torch.Tensor,
+        array: np.ndarray[Any, Any] | None,
+        seen: torch.Tensor,
+    ) -> None:
+        """The short way of an alias made in the user's own code: counted like a read, held in the nursery."""
+        session = self.session
+        code, lasti = frame.f_code, frame.f_lasti
+        if here.generation != session.generation:
+            session.refresh(here)
+        key = (row.name, id(code), lasti)
+        small = may_be_born(tensor)
+        nbytes = tensor.numel() * tensor.element_size()
+        for shard, collector in here.shards:
+            tally = shard.get(key)
+            if tally is None:
+                tally = collector.open(shard, key, "alias", row.name, Trail(code, lasti, None, -1), session.step)
+                tally.details = alias_details(direction, region_of(tensor), seen)
+            tally.count += 1
+            tally.last_step = session.step
+            tally.nbytes += nbytes
+            if collector.heed is not None:
+                collector.heed(tally, False)
+        if small:
+            self.writes.bear(row.name, direction, code, lasti, tensor, array)
+        else:
+            moment = now(Trail(code, lasti, None, -1))
+            backed = array is not None and is_file_backed(array)
+            self.writes.share(
+                row.name, direction, moment, tensor, region_of(tensor), owner_of(tensor, array),
+                tensor if array is None else array, backed,
+            )
+        session.sharing = True
 
     def live(self, since: int) -> dict[tuple[object, ...], int]:
         """Aliases that can still be written from both sides, by (op, trail's key)."""
         with self.writes.lock:
+            self.writes.grow_up(now(NOWHERE))
             return self.writes.ledger.live(since)
 
     # -- looking -------------------------------------------------------------------------------------------------------
@@ -87,6 +144,10 @@ class Memory:
         """An event that is no boundary."""
         if self.mode != "off":
             self.writes.peek(address, now(at))
+
+    def glance(self, address: int, code: CodeType, lasti: int) -> bool:
+        """The short way of ``peek``, False where it does not do."""
+        return self.mode == "off" or self.writes.glance(address, code, lasti)
 
     def boundary(self, at: Trail, *, torch_wrote: bool = False, final: bool = False) -> None:
         """Everything shared is looked at. ``final``: at a guard's exit, which has no place in the user's code."""

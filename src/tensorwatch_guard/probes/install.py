@@ -194,7 +194,7 @@ class _DynamoFinder(importlib.abc.MetaPathFinder):
             run = loader.exec_module
 
             def exec_module(module: ModuleType) -> None:
-                del loader.exec_module  # type: ignore[attr-defined]
+                del loader.exec_module
                 on = self._installation.in_place
                 self._installation.lift()
                 try:
@@ -203,5 +203,5 @@ class _DynamoFinder(importlib.abc.MetaPathFinder):
                     if on:
                         self._installation.lay()
 
-            loader.exec_module = exec_module
+            loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

@@ -59,5 +59,5 @@ def _moves_storage(storage: torch.UntypedStorage, name: str, outcome: Outcome) -
         elements = 1
         for size in sizes:
             elements *= int(size)
-        return elements * outcome.subject.element_size() > storage.nbytes()
+        return bool(elements * outcome.subject.element_size() > storage.nbytes())
     return False

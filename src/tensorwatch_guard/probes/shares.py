@@ -6,20 +6,23 @@ Decided after the call, by where the result's memory lies, never by the function
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final
 
 import numpy as np
 import torch
 
-from ..current import Tensor, is_real, on_cpu
+from ..current import LOCAL, PLAIN, Tensor, function_mode_on, is_real, on_cpu
 from ..operations import Operation
-from ..session import Session
-from ..sharing.owners import ArrayOwner, BorrowedOwner, Owner, StorageOwner, end_of_chain, is_file_backed, last_array
-from ..words import Region
-from .happen import Outcome, watched
+from ..session import SESSION, Session
+from ..sharing.owners import BorrowedOwner, StorageOwner, array_owner, is_file_backed, last_array, region_of
+from ..sites import FILES, USER
+from .happen import Outcome, refused, watched
 from .install import Hook
 from .moves import transfer
 
+_get_frame: Final = sys._getframe
+_compiler: Final = torch.compiler
 _TO_HOST: Final = "tensor->array"
 _TO_TENSOR: Final = "array->tensor"
 _TO_BUFFER: Final = "tensor->buffer"
@@ -28,24 +31,68 @@ _FROM_BUFFER: Final = "buffer->tensor"
 
 def share(row: Operation) -> Hook:
     """``numpy``, ``__array__``, ``from_numpy``, ``frombuffer``, DLPack both ways."""
-    return watched(row, _handed_out)
+    long_way = watched(row, _handed_out)
+    if row.name == "Tensor.numpy":
+        return _short(row, long_way, to_array=True)
+    if row.name == "torch.from_numpy":
+        return _short(row, long_way, to_array=False)
+    return long_way
+
+
+def _short(row: Operation, long_way: Hook, *, to_array: bool) -> Hook:
+    """Small plain memory handed out in the user's own code: counted and put into the nursery, no happening is opened."""
+    session, local, name = SESSION, LOCAL, row.name
+    direction = _TO_HOST if to_array else _TO_TENSOR
+
+    def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        here = local.here
+        memory = session.memory
+        if (
+            kwargs
+            or (type(instance) not in PLAIN or args if to_array else len(args) != 1 or type(args[0]) is not np.ndarray)
+            or session.strict
+            or session.heeded
+            or session.grants is not None
+            or here.busy
+            or here.open is not None
+            or not session.collectors
+            or memory is None
+            or not memory.bears
+            or _compiler._is_compiling_flag
+            or function_mode_on()
+        ):
+            return long_way(wrapped, instance, args, kwargs)
+        frame = _get_frame(1)
+        code = frame.f_code
+        if FILES[code.co_filename] != USER:
+            return long_way(wrapped, instance, args, kwargs)
+        try:
+            result = wrapped(*args)
+        except Exception as error:
+            refused(row, session.trail(frame), error, kwargs)
+            raise
+        try:
+            here.busy = True
+            if to_array:
+                tensor, array = result.base, None
+                shares = type(tensor) is Tensor and tensor.data_ptr() == instance.data_ptr()
+            else:
+                tensor, array, shares = result, args[0], True
+            if shares and tensor.numel():
+                memory.born(here, row, direction, frame, tensor, array, instance if to_array else result)
+        except Exception as error:
+            session.fault(name, error)
+        finally:
+            here.busy = False
+        return result
+
+    return probe
 
 
 def build(row: Operation) -> Hook:
     """``torch.tensor``, ``as_tensor``, ``asarray``, ``torch.Tensor(...)``: shares, copies or moves."""
     return watched(row, _built)
-
-
-def region_of(tensor: Tensor) -> Region:
-    """The memory a strided tensor sees."""
-    size = tensor.element_size()
-    shape = tuple(tensor.shape)
-    if tensor.is_contiguous():
-        nbytes = tensor.numel() * size
-    else:
-        nbytes = (1 + sum((n - 1) * s for n, s in zip(shape, tensor.stride(), strict=True))) * size
-    strides = tuple(stride * size for stride in tensor.stride())
-    return Region(tensor.data_ptr(), nbytes, shape, strides, size, str(tensor.dtype).removeprefix("torch."))
 
 
 def _handed_out(session: Session, outcome: Outcome) -> None:
@@ -65,7 +112,7 @@ def _to_array(session: Session, outcome: Outcome, tensor: Tensor, array: np.ndar
         with torch._C.DisableTorchFunction():
             _read_back(session, outcome, tensor)
         return
-    base = last_array(array).base
+    base: Any = last_array(array).base
     if not isinstance(base, Tensor):
         return  # copied: astype, force
     with torch._C.DisableTorchFunction():
@@ -80,6 +127,7 @@ def _read_back(session: Session, outcome: Outcome, tensor: Tensor) -> None:
         "transfer",
         outcome.row.name,
         outcome.trail,
+        key="d2h",
         nbytes=tensor.nbytes,
         blocked_ns=outcome.nanoseconds,
         blocking=True,
@@ -120,6 +168,7 @@ def _built_on_device(session: Session, outcome: Outcome, data: Any, result: Tens
         "transfer",
         outcome.row.name,
         outcome.trail,
+        key="h2d",
         nbytes=result.nbytes,
         blocked_ns=outcome.nanoseconds,
         blocking=True,
@@ -154,18 +203,9 @@ def _to_tensor(session: Session, outcome: Outcome, source: Any, tensor: Tensor) 
         owner = last_array(array)
         side = array if array is source else owner
         backed = is_file_backed(array)
-        _tell(session, outcome, _TO_TENSOR, tensor, side, lambda: _array_owner(owner, storage), backed)
+        _tell(session, outcome, _TO_TENSOR, tensor, side, lambda: array_owner(owner, storage), backed)
         return
     _tell(session, outcome, _FROM_BUFFER, tensor, None, lambda: BorrowedOwner(storage, source))
-
-
-def _array_owner(array: np.ndarray[Any, Any], storage: torch.UntypedStorage) -> Owner:
-    end = end_of_chain(array)
-    if isinstance(end, Tensor):
-        return StorageOwner(end.untyped_storage())
-    if isinstance(end, np.ndarray):
-        return ArrayOwner(array)
-    return ArrayOwner(array) if array.base is not None else BorrowedOwner(storage, end)
 
 
 def _lies_in(tensor: Tensor, array: np.ndarray[Any, Any]) -> bool:

@@ -75,7 +75,8 @@ class Escalation:
             piece = self._pieces().get(write.key)
             if piece is None or not write.exact or write.place is None:
                 continue
-            self._explained.setdefault(write.key, []).append((write.first, write.last))
+            span = (write.first, write.last) if write.by == "lines" else (0, piece.region.nbytes)  # a page tells no more
+            self._explained.setdefault(write.key, []).append(span)
             self._tell(piece, write, self._name(piece))
 
     def after_look(self, moment: Moment) -> None:
@@ -96,6 +97,11 @@ class Escalation:
             return False
         self._used.add(piece.key)
         return min(first for first, _ in spans) <= change.first and change.last <= max(last for _, last in spans)
+
+    @property
+    def is_awake(self) -> bool:
+        """Whether something is followed, or may have to be from the next alias on."""
+        return self.mode == "exact" or any(not case.named and case.turns > 0 for case in self._cases.values())
 
     def looked(self) -> None:
         """A look is over: what explained its differences is used up."""

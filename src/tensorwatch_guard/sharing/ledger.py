@@ -114,6 +114,11 @@ class Ledger:
         found = self._by_address.get(address)
         return list(found.values()) if found else ()
 
+    def first_at(self, address: int) -> int | None:
+        """The key of a piece known at the beginning of a storage."""
+        found = self._by_address.get(address)
+        return next(iter(found), None) if found else None
+
     def overlapping(self, low: int, high: int) -> Iterator[Piece]:
         """Pieces that have a byte in ``[low, high)``."""
         for piece in list(self.pieces.values()):

@@ -13,6 +13,8 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from ..words import Region
+
 MOVED: Final = object()
 """What an owner says of itself when it lives but its memory is elsewhere now, or has another size."""
 
@@ -119,6 +121,33 @@ def last_array(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     while isinstance(array.base, np.ndarray):
         array = array.base
     return array
+
+
+def region_of(tensor: torch.Tensor) -> Region:
+    """The memory a strided tensor sees."""
+    size = tensor.element_size()
+    shape = tuple(tensor.shape)
+    if tensor.is_contiguous():
+        nbytes = tensor.numel() * size
+    else:
+        nbytes = (1 + sum((n - 1) * s for n, s in zip(shape, tensor.stride(), strict=True))) * size
+    strides = tuple(stride * size for stride in tensor.stride())
+    return Region(tensor.data_ptr(), nbytes, shape, strides, size, str(tensor.dtype).removeprefix("torch."))
+
+
+def array_owner(array: np.ndarray[Any, Any], storage: torch.UntypedStorage) -> Owner:
+    """The owner of the memory of ``array``, the last one of its chain, which ``storage`` borrows."""
+    end = end_of_chain(array)
+    if isinstance(end, torch.Tensor):
+        return StorageOwner(end.untyped_storage())
+    return ArrayOwner(array) if isinstance(end, np.ndarray) or array.base is not None else BorrowedOwner(storage, end)
+
+
+def owner_of(tensor: torch.Tensor, array: np.ndarray[Any, Any] | None) -> Callable[[], Owner]:
+    """Makes the owner of shared memory: the tensor's storage, or the passed array's chain."""
+    if array is None:
+        return lambda: StorageOwner(tensor.untyped_storage())
+    return lambda: array_owner(last_array(array), tensor.untyped_storage())
 
 
 def is_file_backed(array: np.ndarray[Any, Any]) -> bool:

@@ -13,8 +13,11 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable
+from threading import get_ident
+from types import CodeType
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 import torch
 
 from ..sites import NOWHERE, Trail, trail
@@ -25,7 +28,8 @@ from .escalation import Escalation
 from .fingerprints import BLOCK
 from .graph import sequence_number
 from .ledger import Alias, Ledger, Piece, version_probe
-from .owners import MOVED, Owner
+from .nursery import Newborn, Nursery
+from .owners import MOVED, ArrayOwner, Owner, owner_of, region_of
 from .writers import hides_writes
 
 class Moment(NamedTuple):
@@ -34,6 +38,20 @@ class Moment(NamedTuple):
     trail: Trail
     thread: int
     sequence: int
+
+
+Stamp = Moment | tuple[CodeType, int, int, int]
+"""A moment, or its raw form on the short way: code, instruction, thread, sequence number."""
+
+
+def moment_of(stamp: Stamp | None) -> Moment:
+    """A stamp as a moment."""
+    if stamp is None:
+        return START
+    if isinstance(stamp, Moment):
+        return stamp
+    code, lasti, thread, sequence = stamp
+    return Moment(Trail(code, lasti, None, -1), thread, sequence)
 
 
 START: Final = Moment(NOWHERE, 0, -1)
@@ -72,6 +90,7 @@ class Writes:
         self.ledger = Ledger()
         self.contents = Contents(share=share)
         self.escalation: Escalation | None = None
+        self.nursery = Nursery(self._died_young)
         self.follow(mode)
         self.lock = threading.RLock()
         self._tell = tell
@@ -94,6 +113,63 @@ class Writes:
 
     # -- handing out ---------------------------------------------------------------------------------------------------
 
+    @property
+    def bears(self) -> bool:
+        """Whether small aliases may go the short way: not while something is followed."""
+        return self.escalation is None or not self.escalation.is_awake
+
+    def bear(
+        self, op: str, direction: str, code: CodeType, lasti: int, tensor: torch.Tensor, array: np.ndarray[Any, Any] | None
+    ) -> None:
+        """The short way of a small alias."""
+        if self.nursery.newborns:
+            with self.lock:
+                self.grow_up(now(Trail(code, lasti, None, -1)))
+        self.nursery.add(op, direction, code, lasti, tensor, array)
+
+    def grow_up(self, moment: Moment) -> None:
+        """Take over what was handed out since the last event. The copy made at birth says whether it was written since."""
+        for born in self.nursery.grown():
+            tensor = born.tensor() if born.tensor is not None else None
+            array = born.array() if born.array is not None else None
+            if tensor is None or (born.array is not None and array is None):
+                continue
+            at = Moment(Trail(born.code, born.lasti, None, -1), born.ident, born.sequence)
+            self.share(
+                born.op, born.direction, at, tensor, region_of(tensor), owner_of(tensor, array),
+                tensor if array is None else array, born=born, seen=moment,
+            )
+            del tensor, array
+
+    def _died_young(self, born: Newborn, contents: bytes) -> None:
+        """A newborn's memory was written, and then one side died."""
+        span = differing_span(born.region, born.copy, contents, gaps=False)
+        if span is None:
+            return
+        writer: Writer = "unknown"
+        if born.probe is not None:
+            writer = "torch" if born.probe._version != born.version or self.torch_writing else "numpy"
+        at = Moment(Trail(born.code, born.lasti, None, -1), born.ident, born.sequence)
+        owner = ArrayOwner(array) if (array := born.array() if born.array is not None else None) is not None else _GONE
+        piece = Piece(0, born.region, owner, False)
+        alias = Alias(0, born.op, born.direction, at.trail, at, piece)
+        first, last = span
+        change = Change(0, first, last, bytes(born.copy[first:last]), contents[first:last])
+        after = now(trail(sys._getframe(2)))
+        mutation = Mutation(piece, change, writer, at, after, False, "", (alias,), unseen=writer != "torch")
+        if self.escalation is not None:
+            mutation = mutation._replace(cases=self.escalation.found(mutation))
+        self._tell(mutation)
+
+    def _since_birth(self, piece: Piece, born: Newborn, birth: Moment, seen: Moment) -> None:
+        """What was written between a newborn's making and now; the contents remember what is there now."""
+        contents = bytes(born.view or b"")
+        span = differing_span(born.region, born.copy, contents, gaps=False) if contents != born.copy else None
+        if span is not None:
+            first, last = span
+            change = Change(piece.key, first, last, bytes(born.copy[first:last]), contents[first:last])
+            self._report([(change, birth)], seen)
+
     def share(
         self,
         op: str,
@@ -105,15 +181,23 @@ class Writes:
         side: object | None,
         file_backed: bool = False,
         watch: bool = True,
+        born: Newborn | None = None,
+        seen: Moment | None = None,
     ) -> Alias:
-        """Memory was handed out: ``tensor`` and, where it can be referred to weakly, ``side`` share ``region``."""
+        """Memory was handed out: ``tensor`` and, where it can be referred to weakly, ``side`` share ``region``.
+
+        ``born`` and ``seen``: it was handed out a while ago, at ``moment``, and is taken over now.
+        """
+        seen = seen or moment
         with self.lock:
+            if self.nursery.newborns:
+                self.grow_up(seen)
             storage = tensor.untyped_storage()
             address = storage.data_ptr()
             if self.escalation is not None:
-                self.escalation.before_look(moment)
+                self.escalation.before_look(seen)
             if self.ledger.pieces:
-                self._compare([piece.key for piece in self.ledger.at(address)], moment)
+                self._compare([piece.key for piece in self.ledger.at(address)], seen)
             piece, new = self.ledger.piece(region, owner, file_backed)
             self.ledger.stand_at(piece, address)
             alias = self.ledger.enter(piece, op, direction, moment.trail, moment)
@@ -121,15 +205,20 @@ class Writes:
             if side is not None:
                 with contextlib.suppress(TypeError):
                     alias.side = weakref.ref(side, _Death(self, alias) if direction == "tensor->array" else None)
-            alias.probe = version_probe(tensor)
-            alias.version = alias.probe._version if alias.probe is not None else 0
+            if born is None:
+                alias.probe = version_probe(tensor)
+                alias.version = alias.probe._version if alias.probe is not None else 0
+            else:
+                alias.probe, alias.version = born.probe, born.version
             if new and watch:
-                self.contents.add(piece.key, region, piece.owner.hold, file_backed=file_backed, stamp=moment)
+                self.contents.add(piece.key, region, piece.owner.hold, file_backed=file_backed, stamp=seen)
+                if born is not None:
+                    self._since_birth(piece, born, moment, seen)
                 if region.nbytes > BLOCK:  # its first fingerprint, as far as the time budget goes
                     self.contents.look((piece.key,), stamp=moment)
             if self.escalation is not None and watch:
                 self.escalation.shared(alias, moment)
-                self.escalation.after_look(moment)
+                self.escalation.after_look(seen)
             return alias
 
     # -- looking -------------------------------------------------------------------------------------------------------
@@ -143,6 +232,8 @@ class Writes:
         with self.lock:
             self._bury()
             self._torch_wrote = torch_wrote
+            if self.nursery.newborns:
+                self.grow_up(moment)
             if self.escalation is not None:
                 self.escalation.before_look(moment)
             if self.ledger.pieces:
@@ -156,6 +247,8 @@ class Writes:
     def peek(self, address: int | None, moment: Moment) -> None:
         """An event that is no boundary: the memory at hand (by its storage's address) and the next few in turn."""
         with self.lock:
+            if self.nursery.newborns:
+                self.grow_up(moment)
             if self.escalation is not None:
                 self.escalation.before_look(moment)
             found: list[tuple[Change, Any]] = []
@@ -167,6 +260,20 @@ class Writes:
                 self._report(found, moment)
             if self.escalation is not None:
                 self.escalation.after_look(moment)
+
+    def glance(self, address: int, code: CodeType, lasti: int) -> bool:
+        """The short way of ``peek``: False where something differs or is followed, and the long way has to be taken."""
+        if self.nursery.newborns or (self.escalation is not None and self.escalation.is_awake):
+            return False
+        if not self.ledger.pieces:
+            return True
+        known = self.ledger.first_at(address)
+        stamp = (code, lasti, get_ident(), sequence_number())
+        found = self.contents.peek(known, stamp=stamp)
+        if found:
+            with self.lock:
+                self._report(found, moment_of(stamp))
+        return True
 
     def _compare(self, keys: Iterable[int], moment: Moment) -> None:
         keys = list(keys)
@@ -182,7 +289,8 @@ class Writes:
 
     def _report(self, found: Iterable[tuple[Change, Any]], moment: Moment) -> None:
         seen: set[int] = set()
-        for change, stamp in found:
+        for change, raw in found:
+            stamp = moment_of(raw)
             piece = self.ledger.pieces.get(change.key)
             if piece is None:
                 continue
@@ -195,7 +303,7 @@ class Writes:
             seen.update((low, high))
             piece.written += 1
             aliases = tuple(piece.aliases.values())
-            mutation = Mutation(piece, change, writer, stamp or START, moment, False, "", aliases, unseen=unseen)
+            mutation = Mutation(piece, change, writer, stamp, moment, False, "", aliases, unseen=unseen)
             if self.escalation is not None:
                 mutation = mutation._replace(cases=self.escalation.found(mutation))
             self._tell(mutation)
@@ -206,7 +314,9 @@ class Writes:
         """A follower named the line."""
         if not _touches(piece.region, write):
             return
-        at = Moment(Trail(None, -1, None, -1, write.place), 0, write.sequence if write.sequence is not None else -1)
+        idents = [thread.ident for thread in threading.enumerate() if thread.name == write.thread]
+        ident = idents[0] or 0 if len(idents) == 1 else 0
+        at = Moment(Trail(None, -1, None, -1, write.place), ident, write.sequence if write.sequence is not None else -1)
         change = Change(piece.key, write.first, write.last, write.before, write.after)
         piece.written += 1
         self._tell(
@@ -298,6 +408,7 @@ class Writes:
                     alias.closed = True
                     alias.storage = alias.side = alias.probe = None
             self.ledger = Ledger()
+            self.nursery.clear()
             if self.escalation is not None:
                 self.escalation.close()
 
@@ -309,6 +420,21 @@ def _touches(region: Region, write: Write) -> bool:
     before, after = bytearray(region.nbytes), bytearray(region.nbytes)
     before[write.first : write.last], after[write.first : write.last] = write.before, write.after
     return differing_span(region, before, after, gaps=True) is not None
+
+
+class _Gone:
+    """The owner of memory that is not there any more."""
+
+    address = 0
+
+    def ask(self) -> None:
+        return None
+
+    def hold(self) -> None:
+        return None
+
+
+_GONE: Final[Any] = _Gone()
 
 
 class _Death:

@@ -1,0 +1,138 @@
+"""Aliases that have just been made. Most die at once (``loss.numpy().copy()``), so each costs little until the next event.
+
+A newborn holds a copy of its memory, a probe of its version counter and weak references; it is neither in the ledger nor in
+the contents. The next event takes over what still lives. One that dies compares its copy in the call-back, while the
+memory is still there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import weakref
+from collections.abc import Callable
+from threading import get_ident
+from types import CodeType
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from ..words import Region
+from .graph import sequence_number
+from .ledger import version_probe
+
+BIRTH_SIZE: Final = 64 << 10
+"""Larger memory goes the long way at once: a copy of it is dear."""
+_everything: Final = (ctypes.c_char * (1 << (46 if ctypes.sizeof(ctypes.c_void_p) == 8 else 30))).from_address
+
+
+class Newborn:
+    """One alias between its making and the next event."""
+
+    __slots__ = (
+        "address", "array", "code", "copy", "direction", "ident", "dtype", "lasti", "op", "probe", "shape", "sequence", "storage", "tensor", "version", "view",
+    )
+
+    def __init__(self, op: str, direction: str, code: CodeType, lasti: int) -> None:
+        self.op = op
+        self.direction = direction
+        self.code = code
+        self.lasti = lasti
+        self.ident = get_ident()
+        self.sequence = sequence_number()
+        self.storage: weakref.ref[Any] | None = None
+        self.tensor: weakref.ref[Any] | None = None
+        self.array: weakref.ref[Any] | None = None
+        self.probe: torch.Tensor | None = None
+        self.version = 0
+        self.view: memoryview | None = None
+        self.copy = bytearray()
+        self.address = 0
+        self.shape: tuple[int, ...] = ()
+        self.dtype: torch.dtype = torch.uint8
+
+    @property
+    def region(self) -> Region:
+        """The memory as its tensor saw it."""
+        size = self.dtype.itemsize
+        steps = [size]
+        for length in reversed(self.shape[1:]):
+            steps.append(steps[-1] * length)
+        name = str(self.dtype).removeprefix("torch.")
+        return Region(self.address, len(self.copy), tuple(self.shape), tuple(reversed(steps[: len(self.shape)])), size, name)
+
+    def changed(self) -> bool:
+        """Whether the memory differs from its copy. Only while the memory is known to be there."""
+        return self.view is not None and self.copy != self.view
+
+
+class Nursery:
+    """All newborns of a session. ``changed_at_death`` gets one whose memory was written before it died."""
+
+    def __init__(self, changed_at_death: Callable[[Newborn, bytes], None]) -> None:
+        self.newborns: dict[int, Newborn] = {}
+        self._changed_at_death = changed_at_death
+
+    def __bool__(self) -> bool:
+        return bool(self.newborns)
+
+    def add(
+        self, op: str, direction: str, code: CodeType, lasti: int, tensor: torch.Tensor, array: np.ndarray[Any, Any] | None
+    ) -> None:
+        """Memory was handed out.
+
+        Args:
+            op: the operation's name.
+            direction: ``tensor->array`` or ``array->tensor``.
+            code: of the user's frame.
+            lasti: its instruction.
+            tensor: the tensor that stands behind the array, or that was made of it.
+            array: the array that was passed; None for ``tensor->array``, where ``tensor`` has the array's life.
+        """
+        born = Newborn(op, direction, code, lasti)
+        number = id(born)
+
+        def died(_: object) -> None:
+            if self.newborns.pop(number, None) is not None and born.changed():
+                with contextlib.suppress(Exception):
+                    self._changed_at_death(born, bytes(born.view or b""))
+
+        nbytes = tensor.numel() * tensor.element_size()
+        address = tensor.data_ptr()
+        born.view = memoryview(_everything(address))[:nbytes]
+        born.copy = bytearray(born.view)
+        born.address, born.shape, born.dtype = address, tensor.shape, tensor.dtype
+        born.probe = version_probe(tensor)
+        born.version = tensor._version if born.probe is not None else 0
+        if array is None:
+            born.tensor = weakref.ref(tensor, died)
+        else:
+            born.tensor = weakref.ref(tensor)
+            born.storage = weakref.ref(tensor.untyped_storage(), died)
+            born.array = weakref.ref(array)
+        self.newborns[number] = born
+
+    def grown(self) -> list[Newborn]:
+        """Everything that still lives, out of the nursery; the caller takes it over."""
+        found: list[Newborn] = []
+        while self.newborns:
+            try:
+                _, born = self.newborns.popitem()
+            except KeyError:
+                break
+            found.append(born)
+        found.reverse()
+        return found
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.newborns.clear()
+
+
+def may_be_born(tensor: torch.Tensor) -> bool:
+    """Whether the short way is right: small dense memory."""
+    return tensor.is_contiguous() and 0 < tensor.numel() * tensor.element_size() <= BIRTH_SIZE
+
+
+__all__ = ["BIRTH_SIZE", "Newborn", "Nursery", "may_be_born"]
