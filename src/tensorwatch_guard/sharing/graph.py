@@ -31,6 +31,7 @@ Frame = tuple[str, int, str]
 
 _next_number = getattr(torch._C._autograd, "_get_sequence_nr", None)
 _address_of = getattr(torch._C, "_data_address", torch.Tensor.data_ptr)  # data_ptr() would copy a lazy clone
+_PLAIN_DISPATCH: Final[Any] = torch.Tensor.__torch_dispatch__
 _RAW: Final = "_raw_saved_"
 _IN_TRACEBACK: Final = re.compile(r'^  File "(.+)", line (\d+), in (.+)$', re.MULTILINE)
 _plans: dict[type, tuple[str, ...]] = {}
@@ -291,7 +292,7 @@ def _saved(node: Any) -> Iterator[tuple[str, torch.Tensor]]:
 def _plain(name: str, saved: Any) -> Iterator[tuple[str, torch.Tensor]]:
     if getattr(saved, "unpack_hook", saved) is None:  # without hooks, and PyTorch tells so
         value = saved.data
-        if isinstance(value, torch.Tensor):
+        if value is not None and type(value).__torch_dispatch__ is _PLAIN_DISPATCH:  # a wrapper has no memory
             yield name, value
 
 
