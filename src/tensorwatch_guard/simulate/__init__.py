@@ -31,7 +31,7 @@ def simulated_accelerator(
 
     Args:
         name: the device type; only ``cuda`` can be simulated.
-        count: how many devices there are.
+        count: how many devices there are, at most 8.
         late_copies: let asynchronous copies complete only when something must wait for them, so that a program that
             does not wait sees what it would see on a busy device.
 
@@ -40,8 +40,8 @@ def simulated_accelerator(
     """
     if name != "cuda":
         raise ValueError(f"only 'cuda' can be simulated, not {name!r}")
-    if not 1 <= count <= 16:
-        raise ValueError(f"count must be 1 to 16, not {count!r}")
+    if not 1 <= count <= 8:
+        raise ValueError(f"count must be 1 to 8, not {count!r}")
     from .accelerator import SimulatedAccelerator
 
     return SimulatedAccelerator(name, count, late_copies=late_copies)

@@ -60,8 +60,9 @@ class SimulatedAccelerator:
     def _install(self, patches: Patches) -> None:
         machine = self._machine = Machine(self.count, late=self.late_copies)
         patches.call(device.install_hooks())
-        patches.call(device.install_guard(self.count, machine.index))
+        device.install_guard()
         face.install(machine, patches)
+        machine.check_devices()
         device.check_relabelling()
         copies = Copies(machine)
         special = {**copies.kernels(), **recurrent.kernels(), **_answers(), **_factories(machine)}

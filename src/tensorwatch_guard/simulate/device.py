@@ -1,6 +1,6 @@
 """What a CUDA build registers in C++: a device guard and hooks, supplied with ctypes; and the relabelling of memory.
 
-The only room that touches C++ objects. It assumes no layout: PyTorch's own no-op guard for ``cuda`` is asked for, tables of
+The only room that touches C++ objects. It assumes no layout: PyTorch's own inert guard for ``cuda`` is asked for, tables of
 virtual functions are copied whole, and their order is read from the headers in the wheel. Whatever does not answer as
 expected is refused by name, before anything was changed.
 """
@@ -65,6 +65,7 @@ def _header(*parts: str) -> str:
 
 def _virtuals(text: str, known: tuple[str, ...] = ()) -> list[str]:
     """Names of the virtual functions a header declares, in order, without overrides of ``known``; ``~`` is a destructor's slot."""
+    text = re.sub(r"//[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL)
     names = []
     for name in re.findall(r"\bvirtual\s+[^;{}()]*?(~?\w+)\s*\(", text):
         if name.startswith("~"):
@@ -118,61 +119,28 @@ def install_hooks() -> Callable[[], None]:
     return undo
 
 
-def _guard_cell() -> Any:
-    """The cell of c10's registry that holds the device guard of ``cuda``, with PyTorch's own no-op guard in it."""
+def install_guard() -> None:
+    """Have PyTorch put its own inert device guard for ``cuda`` into c10's registry; it stays for the life of the process.
+
+    An object whose every virtual function answers 0 is taken for a CUDA build that found no device.
+    """
     library = _library("libc10.so")
     try:
         registry = (ctypes.c_void_p * (_CUDA + 1)).in_dll(library, _REGISTRY)
         ensure = torch._C._ensureCUDADeviceGuardSet
     except (ValueError, AttributeError) as error:
         raise SimulatorUnavailable(f"this PyTorch does not export {error}") from error
-    cell = ctypes.c_void_p.from_address(ctypes.addressof(registry) + _CUDA * ctypes.sizeof(ctypes.c_void_p))
-    if not cell.value:
-        # An object whose every virtual function answers 0 is taken for a CUDA build that found no device:
-        # PyTorch then puts its own NoOpDeviceGuardImpl<CUDA> there.
-        zero = ctypes.CFUNCTYPE(ctypes.c_long)(lambda: 0)
-        table = (ctypes.c_void_p * 64)(*[ctypes.cast(zero, ctypes.c_void_p).value] * 64)
-        nothing = (ctypes.c_void_p * 2)(ctypes.addressof(table), 0)
-        _kept.extend((zero, table, nothing))
-        cell.value = ctypes.addressof(nothing)
-        ensure()
-        if cell.value == ctypes.addressof(nothing):
-            cell.value = None
-            raise SimulatorUnavailable("this PyTorch does not install a no-op guard for cuda")
-    return cell
-
-
-def install_guard(count: int, current: Callable[[], int]) -> Callable[[], None]:
-    """A device guard for ``cuda``. Returns what undoes it; the inert no-op guard itself stays for the life of the process.
-
-    Args:
-        count: the number of devices. One needs no more than PyTorch's no-op guard.
-        current: the calling thread's current device, for ``.to("cuda")`` where there are several.
-    """
-    cell = _guard_cell()
-    if count == 1:
-        return lambda: None
-    slots = _virtuals(_header("c10", "core", "impl", "DeviceGuardImplInterface.h"))
-    if slots[0] == "~" or not {"type", "getDevice", "deviceCount"} <= set(slots):
-        raise SimulatorUnavailable("DeviceGuardImplInterface.h is not as known: only one device can be simulated")
-    noop = cell.value
-    _, table = _copy_of_table(noop, len(slots))
-    answers_type = ctypes.CFUNCTYPE(ctypes.c_int8, ctypes.c_void_p)
-    if answers_type(table[2 + slots.index("type")])(noop) != _CUDA:
-        raise SimulatorUnavailable("DeviceGuardImplInterface.h does not match this PyTorch: type is not where it says")
-    # c10::Device is two bytes, type and index: returned in one register.
-    get_device = ctypes.CFUNCTYPE(ctypes.c_uint16, ctypes.c_void_p)(lambda _: _CUDA | (current() << 8))
-    get_count = ctypes.CFUNCTYPE(ctypes.c_uint8, ctypes.c_void_p)(lambda _: count)
-    table[2 + slots.index("getDevice")] = ctypes.cast(get_device, ctypes.c_void_p).value
-    table[2 + slots.index("deviceCount")] = ctypes.cast(get_count, ctypes.c_void_p).value
-    guard = (ctypes.c_void_p * 2)(ctypes.addressof(table) + 16, 0)
-    _kept.extend((get_device, get_count, guard))
-    cell.value = ctypes.addressof(guard)
-
-    def undo() -> None:
-        cell.value = noop
-
-    return undo
+    if registry[_CUDA]:
+        return
+    zero = ctypes.CFUNCTYPE(ctypes.c_long)(lambda: 0)
+    table = (ctypes.c_void_p * 64)(*[ctypes.cast(zero, ctypes.c_void_p).value] * 64)
+    nothing = (ctypes.c_void_p * 2)(ctypes.addressof(table), 0)
+    _kept.extend((zero, table, nothing))
+    registry[_CUDA] = ctypes.addressof(nothing)
+    ensure()
+    if registry[_CUDA] == ctypes.addressof(nothing):
+        registry[_CUDA] = None
+        raise SimulatorUnavailable("this PyTorch does not install a device guard for cuda by itself")
 
 
 _pointer_of = ctypes.pythonapi.PyCapsule_GetPointer

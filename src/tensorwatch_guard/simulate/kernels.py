@@ -111,7 +111,7 @@ def _announcer(plan: Plan, machine: Machine) -> Kernel | None:
 
 def _lowering(plan: Plan, machine: Machine) -> Kernel:
     """A function from arguments to (host arguments, host keywords, device number, whether numbers stand for tensors)."""
-    kinds, named, thread = plan.kinds, plan.named, machine.thread
+    kinds, named, current = plan.kinds, plan.named, machine.index
     announce = _announcer(plan, machine)
 
     def lower(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any], int, bool]:
@@ -144,7 +144,7 @@ def _lowering(plan: Plan, machine: Machine) -> Kernel:
             check_devices(plan, args, kwargs)
         if announce is not None:
             announce(args, kwargs)
-        return host, keywords, index if index >= 0 else thread.device, numbers
+        return host, keywords, index if index >= 0 else current(), numbers
 
     return lower
 

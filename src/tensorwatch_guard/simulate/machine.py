@@ -14,6 +14,7 @@ from torch.cuda import _gpu_trace
 from tensorwatch_guard.operations import Move
 
 from .late import LateCopies
+from .refusal import SimulatorUnavailable
 
 FORKED: Final = (
     "Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, "
@@ -24,7 +25,6 @@ SYNCHRONIZES: Final = "called a synchronizing CUDA operation"
 
 class _Thread(threading.local):
     def __init__(self) -> None:
-        self.device = 0
         self.streams: dict[int, int] = {}
         """Device number to the current stream's id; 0 is the default stream."""
 
@@ -43,6 +43,21 @@ class Machine:
         self.thread = _Thread()
         self.stream_ids = itertools.count(1)
         self.event_ids = itertools.count(1)
+        # PyTorch's own functions, before others take their names: the guard's current device is the calling thread's.
+        self._get_current, self._set_current = torch._C._accelerator_getDeviceIndex, torch._C._accelerator_setDeviceIndex
+
+    def check_devices(self) -> None:
+        """See that PyTorch's inert guard knows the last device; called once ``torch.cuda`` says that it is there.
+
+        Raises:
+            SimulatorUnavailable: it does not.
+        """
+        if self.count > 1:
+            self._set_current(self.count - 1)
+            seen = self._get_current()
+            self._set_current(0)
+            if seen != self.count - 1:
+                raise SimulatorUnavailable(f"PyTorch {torch.__version__} can be given one simulated device only")
 
     @property
     def forked(self) -> bool:
@@ -58,21 +73,21 @@ class Machine:
         """The number of a device; the thread's current one where the index is not given."""
         number = None if device is None else device.index
         if number is None:
-            return self.thread.device
+            return self._get_current() if self.count > 1 else 0
         if not 0 <= number < self.count:
             raise RuntimeError(f"CUDA error: invalid device ordinal\n{self.count} device(s) are simulated")
         return number
 
     def exchange(self, number: int) -> int:
         """Make a device the thread's current one (a negative number changes nothing) and return the one before."""
-        before = self.thread.device
-        if number >= 0:
-            self.thread.device = self.index(torch.device("cuda", number))
+        before = self.index()
+        if number >= 0 and self.index(torch.device("cuda", number)) != before:
+            self._set_current(number)
         return before
 
     def stream(self, number: int | None = None) -> int:
         """The id of the thread's current stream on a device."""
-        return self.thread.streams.get(self.thread.device if number is None else number, 0)
+        return self.thread.streams.get(self.index() if number is None else number, 0)
 
     def wait(self, stream: int | None = None) -> None:
         """The host waits for a stream: what every hidden synchronisation comes to.

@@ -78,7 +78,7 @@ class _EventBase:
 
     @property
     def device(self) -> torch.device:
-        return torch.device("cuda", self.machine.thread.device)
+        return torch.device("cuda", self.machine.index())
 
     def record(self, stream: Any = None) -> None:
         if not self.cuda_event:
@@ -126,7 +126,7 @@ def install(machine: Machine, patches: Patches) -> None:
         if "stream_ptr" in known:
             known = {"stream_id": known["stream_ptr"]}
         kind = cls if issubclass(cls, _StreamBase) else stream_class
-        number = known.get("device_index", machine.thread.device)
+        number = known.get("device_index", machine.index())
         identity = known.get("stream_id")
         if identity is None:
             identity = next(machine.stream_ids)
