@@ -181,8 +181,8 @@ class Samples:
     def write(self, alias: Finding, **fields: Any) -> Finding:
         """The exact write of NumPy in ``refill``."""
         details = {
-            "writer": "numpy", "exact": True, "elements": "[0:5000]", "before": [1.0, 2.0, 3.0],
-            "after": [100.0, 100.0, 100.0],
+            "writer": "numpy", "exact": True, "region": "[0:5000]", "elements": 5000, "before": "1.0, 2.0, 3.0, ...",
+            "after": "100.0, 100.0, 100.0, ...",
         }  # fmt: skip
         related = (Related("shared-by", alias.id, alias.site),)
         given = {"details": details, "related": related, "bytes": 20_000 * self.steps} | fields
@@ -191,7 +191,13 @@ class Samples:
     def step_write(self, alias: Finding) -> Finding:
         """The inexact write of the optimizer: seen between two lines."""
         first, last = self.site("loss.backward()"), self.site("model.weight.detach().numpy()")
-        details = {"writer": "torch", "exact": False, "between": [first, last], "elements": "[0:10, 0:5000]"}
+        details = {
+            "writer": "torch",
+            "exact": False,
+            "between": [first, last],
+            "region": "[:, :]",
+            "elements": 50_000,
+        }
         related = (Related("shared-by", alias.id, alias.site),)
         return self.finding("mutation", "write", last, details=details, related=related, count=self.steps - 1)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,14 +95,16 @@ def test_a_story_tells_where_it_was_shared_written_and_used(samples: Samples):
         f"  same memory since  train.py:{line} in fit",
         "      inputs = torch.from_numpy(buffer)",
         "               ^^^^^^^^^^^^^^^^^^^^^^^^",
-        "    tensor of array, float32 (5000), 19.5 KiB",
+        "    tensor from array, float32 [5000], 19.5 KiB",
     ]
     assert block(text, "written by NumPy", 3) == [
         f"  written by NumPy  train.py:{samples.site('buffer[:]', 'refill').line} in refill",
         "      buffer[:] = step * 100.0",
         "      ^^^^^^^^^^^^^^^^^^^^^^^^",
     ]
-    assert "elements [0:5000]: 1.0 2.0 3.0 -> 100.0 100.0" in text
+    assert "5,000 elements in [0:5000]: 1.0, 2.0, 3.0, ... -> 100.0, 100.0, 100.0, ..." in " ".join(
+        text.split()
+    )
     assert block(text, "used by backward", 2)[1] == "      loss.backward()"
     assert text.index("same memory since") < text.index("written by NumPy") < text.index("used by backward")
 
@@ -110,7 +113,7 @@ def test_an_interval_shows_the_lines_in_between_and_claims_no_more(samples: Samp
     text = samples.broken().text()
     first = samples.site("loss.backward()").line
     assert block(text, "written by PyTorch", 4) == [
-        f"  written by PyTorch  between train.py:{first} and train.py:{first + 2}",
+        f"  written by PyTorch  between train.py:{first} and line {first + 2}",
         f"       {first}  loss.backward()",
         f"       {first + 1}  optimizer.step()",
         f"       {first + 2}  history.append(model.weight.detach().numpy())",
@@ -338,3 +341,48 @@ def test_streams_that_cannot_show_every_character(tmp_path: Path, encoding: str)
         text = out.decode(encoding)
         assert " ".join(shown.split()) in " ".join(text.split())
         assert "\x1b" not in text
+
+
+def test_names_of_files_keep_their_small_letters(samples: Samples) -> None:
+    alias = samples.alias()
+    told = " ".join(samples.report(alias, samples.write(alias)).text().split())
+    write, began = samples.site("buffer[:]", "refill").line, alias.site.line
+    assert (
+        f"WHAT NumPy wrote at train.py:{write} in refill into memory that was handed out at train.py:{began}"
+        in told
+    )
+    report = samples.report(samples.item(advice="torch.nonzero_static(x, size=n) has a known size"))
+    assert "DO torch.nonzero_static(x, size=n) has a known size." in " ".join(report.text().split())
+
+
+def test_moved_memory_is_the_worst_and_comes_first(samples: Samples) -> None:
+    alias = samples.alias()
+    moved = samples.finding(
+        "hazard",
+        "Tensor.resize_",
+        samples.site("model.to(device)"),
+        count=1,
+        details={"type": "dangling-alias", "certain": True, "node": None},
+        related=samples.write(alias).related,
+    )
+    report = samples.report(*samples.broken().findings, moved)
+    assert report.text().startswith("tensorwatch-guard: 1 critical")
+    told = " ".join(report.text().split())
+    began = alias.site.line
+    assert (
+        f"WHAT Memory that was handed out at train.py:{began} in fit is taken away at train.py:14 in fit"
+        in told
+    )
+
+
+def test_what_changed_is_said_as_far_as_it_is_known(samples: Samples) -> None:
+    alias = samples.alias()
+
+    def told(**details: Any) -> str:
+        write = samples.write(alias, details={"writer": "numpy", "exact": True, **details})
+        return " ".join(samples.report(alias, write).text(width=120).split())
+
+    assert "steps 0 to 311; [3]: 1.0 -> 5.0 do:" in told(region="[3]", elements=1, before="1.0", after="5.0")
+    assert "2 elements in [3:5]: (not kept) -> 5.0, 6.0" in told(region="[3:5]", elements=2, after="5.0, 6.0")
+    assert "steps 0 to 311; in [0:128] do:" in told(region="[0:128]")
+    assert "steps 0 to 311 do:" in told()

@@ -44,6 +44,8 @@ def excerpt(site: Site | None) -> Excerpt | None:
     line = linecache.getline(site.file, site.line).rstrip()
     if site.source is None:
         return Excerpt(printable(line.strip()), None, None) if line.strip() else None
+    if site.column is None and line.split() == site.source.split():  # the whole line is all that is known
+        return Excerpt(printable(line.strip()), None, None)
     if site.column is None or site.end_column is None or not _still_there(line, site):
         return Excerpt(printable(" ".join(site.source.split())), None, None)
     end = site.end_column if site.end_line in {None, site.line} else len(line)

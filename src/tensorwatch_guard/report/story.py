@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..rules import BY_ID, advice, worst
 from ..words import SEVERITIES, Finding, Severity, Site
-from .wording import WRITER_WORDS, number, place, size, steps, times
+from .wording import WRITER_WORDS, number, place, plural, size, steps, times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -83,7 +83,8 @@ def when(ends: tuple[Site | None, Site | None]) -> str:
         return f"after {place(first, function=False)}"
     if (first.file, first.line) == (last.file, last.line):
         return f"between two passes of {place(first, function=False)}"
-    return f"between {place(first, function=False)} and {place(last, function=False)}"
+    end = f"line {last.line}" if first.file == last.file else place(last, function=False)
+    return f"between {place(first, function=False)} and {end}"
 
 
 def stories(report: Report, *, allowed: bool = False) -> tuple[Story, ...]:
@@ -117,14 +118,14 @@ def _story(group: list[Finding], by_id: Mapping[str, Finding]) -> Story:
     head = order[0]
     scenes: list[Scene] = []
     more: list[str] = []
-    for sort, plural in (
+    for sort, others in (
         (_began(group, by_id), "more places where it was shared"),
         ([_written(finding) for finding in order if finding.kind == "mutation"], "more writes"),
         ([_broken(finding) for finding in order if finding.kind == "hazard"], "more uses"),
     ):
         scenes += sort[:MOST_SCENES]
         if len(sort) > MOST_SCENES:
-            more.append(f"{len(sort) - MOST_SCENES} {plural}")
+            more.append(f"{len(sort) - MOST_SCENES} {others}")
     weight = worst(finding.severity for finding in group) or "note"
     return Story(head, tuple(order), tuple(scenes), tuple(more), weight, order_of(head))
 
@@ -159,14 +160,14 @@ def _alias_facts(alias: Finding | None) -> tuple[str, ...]:
 
 def _sides(direction: str) -> str:
     source, arrow, result = direction.partition("->")
-    return f"{result} of {source}" if arrow else direction
+    return f"{result} from {source}" if arrow else direction
 
 
 def _described(details: Mapping[str, Any]) -> str:
     shape, dtype, nbytes = details.get("shape"), details.get("dtype"), details.get("nbytes")
     parts = [
         str(dtype).removeprefix("torch.") if dtype else "",
-        f"({', '.join(map(str, shape))})" if shape else "",
+        f"[{', '.join(map(str, shape))}]" if shape else "",
     ]
     text = " ".join(part for part in parts if part)
     return f"{text}, {size(nbytes)}" if text and nbytes else text
@@ -189,13 +190,17 @@ def _written(finding: Finding) -> Scene:
 
 
 def changed(details: Mapping[str, Any]) -> str:
-    """``elements [0:3], 1.0 2.0 -> 5.0 5.0``, as much of it as is known."""
-    where, before, after = details.get("elements"), details.get("before"), details.get("after")
-    parts = [] if where is None or where == "" else [f"elements {_brief(where)}"]
-    if after is not None:
-        old = _brief(before) if before is not None else "(not kept)"
-        parts.append(f"{old} -> {_brief(after)}")
-    return ": ".join(parts)
+    """``4 elements in [0, :]: 1.0, 2.0, ... -> 5.0, 6.0, ...``, as much of it as is known."""
+    region, elements, before, after = (
+        details.get(name) for name in ("region", "elements", "before", "after")
+    )
+    where = str(region or "")
+    if isinstance(elements, int) and elements != 1:
+        where = plural(elements, "element") + (f" in {where}" if where else "")
+    if after is None:
+        return f"in {where}" if where == str(region) and where else where
+    values = f"{_brief(before) if before is not None else '(not kept)'} -> {_brief(after)}"
+    return f"{where}: {values}" if where else values
 
 
 def _brief(value: Any) -> str:

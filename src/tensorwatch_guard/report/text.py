@@ -173,7 +173,7 @@ class _Page:
         numbered = listing(first, last) if first and last else []
         shown = [(f"{line:>9}  ", Excerpt(text, None, None)) for line, text in numbered]
         if not shown:
-            ends = (("after", excerpt(first)), ("before", excerpt(last)))
+            ends = (("after", excerpt(first)), ("before", excerpt(last) if first != last else None))
             shown = [(f"      {label:<7}", found) for label, found in ends if found is not None]
         self.lines += [lead + cropped(found, self.style.width - len(lead)).text for lead, found in shown]
 

@@ -80,8 +80,8 @@ def waiting(report: Report) -> str:
 _WHAT: Final = {
     "stale-gradient": "the gradients are wrong ({times}): {write} overwrote values that backward at {site} "
     "still needed",
-    "dangling-alias": "{site} takes memory away that was handed out at {began}: to touch it can end the process",
-    "async-copy": "{site} uses memory of a copy that is still in flight: the values are a mixture",
+    "dangling-alias": "memory that was handed out at {began} is taken away at {site}: to touch it can end the process",
+    "async-copy": "memory of a copy that is still in flight is used at {site}: the values are a mixture",
 }
 
 
@@ -90,15 +90,16 @@ def _memory(story: Story) -> str:
     began = next((scene.site for scene in story.scenes if scene.heading == SHARED), None)
     where_began = place(began) if began else "an earlier line"
     if head.kind == "hazard":
-        text = _WHAT.get(str(head.details.get("type")), "{site} uses shared memory in an unsafe way")
+        text = _WHAT.get(str(head.details.get("type")), "shared memory is used in an unsafe way at {site}")
         return text.format(
             site=place(head.site), began=where_began, write=_write(story), times=times(head.count)
         )
     writer = WRITER_WORDS.get(str(head.details.get("writer")), "somebody")
     ends = interval(head)
-    if ends:
-        return f"{writer} wrote, {when(ends)}, into memory that was handed out at {where_began}"
-    return f"{place(head.site)} also changes what was handed out at {where_began}"
+    moment = f"{when(ends)}," if ends else f"at {place(head.site)}"
+    return f"{writer} wrote, {moment} into memory that was handed out at {where_began}".replace(
+        "wrote, at", "wrote at"
+    )
 
 
 def _write(story: Story) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ DIRECTION_WORDS: Final[dict[str, str]] = {
     "d2d": "copy between devices",
 }
 WRITER_WORDS: Final[dict[str, str]] = {"numpy": "NumPy", "torch": "PyTorch", "unknown": "somebody"}
+_WORD: Final = re.compile(r"[a-z]{2,}[ ,:;]")
 _SEVERITY_PLURALS: Final[dict[str, str]] = {"critical": "critical"}
 
 
@@ -131,5 +133,7 @@ def severity_count(count: int, severity: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """The first letter large, a full stop at the end."""
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?", ")")) else ".")
+    """The first letter large unless it begins a name, a full stop at the end unless code ends there."""
+    if _WORD.match(text):
+        text = text[:1].upper() + text[1:]
+    return text + ("" if text.endswith((".", "!", "?", ")")) else ".")

@@ -77,7 +77,7 @@ MUTATIONS: Final[tuple[Rule, ...]] = (
         "written-by-torch",
         "PyTorch wrote into memory that an array or another tensor shares",
         "warning",
-        "The values held by the other side changed with it: a kept snapshot follows the live tensor.",
+        "The other side changed with it: a kept snapshot follows the live values, a data set is changed for good.",
         "copy where the memory is handed over: .numpy().copy(), .clone(), copy.deepcopy(model.state_dict())",
         "mutation",
     ),

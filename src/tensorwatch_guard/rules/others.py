@@ -137,6 +137,22 @@ ALLOWANCES: Final[tuple[Rule, ...]] = (
         "It was mended, or this run did not get there.",
         "update the baseline: --update-baseline",
     ),
+    Rule(
+        "TWG803",
+        "unknown-allowance",
+        "an allowance names no kind, and so allows nothing",
+        "warning",
+        "A word in its brackets is no kind of finding. The comment looks as if it allowed something, and does not.",
+        "write a kind (read, sync, transfer, alias, mutation, hazard, refusal) or a direction (h2d, d2h, d2d)",
+    ),
+    Rule(
+        "TWG804",
+        "left-out",
+        "a rule of your own left findings out",
+        "note",
+        "guard(ignore=...) said yes to them. They are in no figure of this report and break no level.",
+        "run once without ignore= to see what it hides",
+    ),
 )
 
 OWN: Final[tuple[Rule, ...]] = (
