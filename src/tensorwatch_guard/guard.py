@@ -127,6 +127,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
     def _close(self, error: BaseException | None) -> None:
         collector = cast(Collector, self._collector)
         collector.aborted = error is not None
+        self._policy.over = error is None
         RUNNING.before_close(self, collector, trail(sys._getframe(2)))
         self._duration += time.perf_counter() - self._started
         self._started = 0.0

@@ -22,6 +22,7 @@ from .memory import Memory
 from .policy import allow
 from .policy.gate import gate
 from .policy.heed import Policy, settle
+from .policy.stale import stale_allowances, without_ignored
 from .policy.violation import GuardViolation, TensorWatchWarning
 from .probes.calls import installation
 from .probes.install import Installation
@@ -162,16 +163,19 @@ class Running:
 
     def report_of(self, asked: guard, collector: Collector) -> Report:
         """An immutable report of what a guard has seen so far."""
-        from .report.model import Report
+        from .report.model import Notice, Report
 
         memory = self.session.memory
         live = memory.live(self._first_alias.get(collector, 0)) if memory is not None else {}
         steps = self.session.step - collector.first
+        found, remarks = without_ignored(self.session, collector, findings(collector, live, steps))
+        if collector.policy is not None and collector.policy.over:
+            remarks += stale_allowances(collector, everywhere=asked.is_process_report)
         return Report(
             run=self._run_info(asked, collector, steps),
-            findings=findings(collector, live, steps),
+            findings=found,
             blind_spots=self._blind_spots(asked),
-            notices=self._notices(collector),
+            notices=(*self._notices(collector), *(Notice(*remark) for remark in remarks)),
         )
 
     def _notices(self, collector: Collector) -> tuple[Notice, ...]:

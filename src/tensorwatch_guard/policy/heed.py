@@ -42,16 +42,17 @@ class Act(NamedTuple):
     label: str
     budget: Budget | None
 
-    def reason(self, how_many: int, step: int, *, stopped: bool) -> str:
+    def reason(self, kind: Kind, how_many: int, step: int, *, stopped: bool) -> str:
         """Which level or limit was broken, in words."""
+        copies = "; a copy that blocks is a wait, too" if kind == "transfer" and self.label == "sync" else ""
         note = " (stopped before it ran)" if stopped else ""
         if self.budget is None:
             return f'{self.label}="{self.setting}" in this guard{note}'
         limit = self.budget.limit
         if limit.n == 0:
-            return f"{self.label}={self.budget}: none is let pass{note}"
+            return f"{self.label}={self.budget}: none is let pass{note}{copies}"
         scope = {"run": "in this run", "site": "at this place", "step": f"in step {step}"}[limit.per]
-        return f"{self.label}={self.budget}: this is number {how_many} {scope}{note}"
+        return f"{self.label}={self.budget}: this is number {how_many} {scope}{note}{copies}"
 
 
 Key = tuple[Kind, Direction | None]
@@ -83,6 +84,8 @@ class Policy:
         """Calls are to take the long way, in which policy can speak."""
         self.every_read = bool(kinds & {"read", "mutation", "hazard"}) or telling.logs()
         """So are reads of CPU tensors: they look at shared memory, too."""
+        self.over = False
+        """The guard was left without an exception: what was never used can be told."""
         self.broken: dict[int, tuple[Tally, str]] = {}
         self._pending: set[int] = set()
         self._later: list[tuple[str, Tally]] = []
@@ -114,12 +117,12 @@ class Policy:
             if one.setting.level == "warn":
                 self._say("warn", tally)
             elif one.budget is None:
-                self.object(tally, one.reason(tally.count, 0, stopped=False))
+                self.object(tally, one.reason(tally.kind, tally.count, 0, stopped=False))
             else:
                 step = self.session.step
                 how_many = one.budget.spend(tally.trail.key, step)
                 if how_many > one.budget.limit.n:
-                    self.object(tally, one.reason(how_many, step - self.collector.first, stopped=False))
+                    self.object(tally, one.reason(tally.kind, how_many, step - self.collector.first, stopped=False))
 
     def one_more(self, kind: Kind, direction: Direction | None, implicit: bool, blocking: bool, at: Trail) -> str | None:
         """Which level or limit one more such event would break; None where it may happen. Spends nothing."""
@@ -132,7 +135,7 @@ class Policy:
                 continue
             spent = act.budget.spent(at.key, step) if act.budget is not None else 0
             if act.budget is None or spent >= act.budget.limit.n:
-                return act.reason(spent + 1, step - self.collector.first, stopped=True)
+                return act.reason(kind, spent + 1, step - self.collector.first, stopped=True)
         return None
 
     # -- what is let pass ----------------------------------------------------------------------------------------------
