@@ -1,0 +1,324 @@
+"""What both ways of following lines have in common: the watched memory, the look after a line, and the writes seen so far.
+
+Rules that hold here: a line is *exact* only when it is the only one that can have written; no frame is kept; no exception of
+ours leaves a trace function, and none of the user's (a signal handler's, say) stays in it.
+
+Not seen, and said so in the report: a native thread that writes while Python lines run is blamed on one of those lines; an
+equal value written, or a write undone within one line, changes nothing. On Python 3.11 ``ndarray.resize`` with its reference
+check on raises ValueError while *any* trace function is set, coverage's or a debugger's too: a stated breach of neutrality.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable
+from threading import get_ident
+from types import CodeType
+from typing import Final
+
+from tensorwatch_guard.sites import FILES, OWN, TORCH
+from tensorwatch_guard.words import Place, Write, Writer
+
+from . import suspects
+from .blame import Lineup, Verdict
+from .pieces import Difference, Pieces
+from .skip import hide_from_dynamo
+from .suspects import NOWHERE, Record, Suspect
+
+WRITES_A_LINE: Final = 20
+"""Writes kept for one piece of memory and one line between two collections; more are only counted."""
+PATIENCE: Final = 1.0
+"""Seconds a thread waits for another one's look. Longer means a deadlock with a lock of the user's: following then ends."""
+_ERRORS: Final = 20
+_FINE_CODES: Final = 256
+
+
+class LineFollower:
+    """Follows the user's lines and compares watched memory after each. One at a time in a process; see ``lines.make``.
+
+    ``why`` says in words why it does not run, ``also`` is called whenever something has changed and before anybody is blamed
+    (other evidence, such as the page log, is looked at there), ``more`` counts the writes beyond the first twenty of a line,
+    by (key, file, line), and ``errors`` holds what went wrong inside.
+    """
+
+    def __init__(self) -> None:
+        self.why: str | None = None
+        self.running = False
+        self.also: Callable[[], None] | None = None
+        self.writer_of: Callable[[int], Writer] | None = None
+        """Asked right after a write for the key's writer; called in the middle of a look, must take no lock."""
+        self.more: Counter[tuple[int, str, int]] = Counter()
+        self.errors: list[str] = []
+        self._pieces = Pieces()
+        self._lineup = Lineup(self._record, self._untraced)
+        self._fine: dict[int, CodeType] = {}
+        self._writes: list[Write] = []
+        self._told: Counter[tuple[int, str, int]] = Counter()
+        self._lost_slot = False
+        _followers.add(self)
+
+    def watch(
+        self,
+        key: int,
+        address: int,
+        nbytes: int,
+        hold: Callable[[], object | None],
+        offset: int = 0,
+        grain: int = 1,
+    ) -> bool:
+        """Compare ``nbytes`` at ``address`` after every line of the user's from now on.
+
+        Args:
+            key: what the memory is called in ``Write.key``; a key may have several pieces.
+            address: its first byte.
+            nbytes: its length in bytes.
+            hold: gives a strong reference to what keeps the memory alive, None when that is gone or has moved. It is called
+                in the middle of a look and must take no lock.
+            offset: where this piece begins in the region that ``Write.first`` and ``Write.last`` count in, in bytes.
+            grain: bytes of one element: writes are told in whole elements.
+
+        Returns:
+            False when lines cannot be followed (``why`` says why) or the memory is gone.
+        """
+        pieces = self._pieces
+        lock = pieces.lock
+        if not lock.acquire(timeout=PATIENCE):
+            return False
+        try:
+            if not self.running and not self._begin():
+                return False
+            added = pieces.add(key, offset, address, nbytes, hold, grain)
+        finally:
+            pieces.lock.release()
+        if not pieces:
+            self.stop()
+        return added
+
+    def put(self, key: int, view: memoryview) -> bool:
+        """Have a few bytes more compared, such as the end of the page log. Their change calls ``also`` and is no write."""
+        return self._pieces.put(key, view)
+
+    def unwatch(self, key: int) -> None:
+        """Read the memory of ``key`` no more. At any moment, from any thread, in weak reference callbacks too."""
+        self._look(patience=0)
+        self._pieces.remove(key)
+        if not self._pieces:
+            self.stop()
+
+    def collect(self) -> list[Write]:
+        """The writes seen since the last call, oldest first."""
+        if self._pieces and not self.running and self.why is None:  # the last one went while another one came
+            with self._pieces.lock:
+                self._begin()
+        self._look(PATIENCE)
+        writes, self._writes = self._writes, []
+        self._told.clear()
+        return writes
+
+    def stop(self) -> None:
+        """End following. Threads that cannot be reached from here let go at their next line."""
+        if self.running:
+            self._look(patience=0)
+            self._end()
+
+    @property
+    def stolen(self) -> bool:
+        """True once a debugger or the like has taken the slot: from then on every write is inexact."""
+        self._lost_slot = self._lost_slot or (self.running and self._lost())
+        return self._lost_slot
+
+    @property
+    def untraced_threads(self) -> tuple[str, ...]:
+        """Names of the threads whose lines are not followed."""
+        if not self.running:
+            return ()
+        running = sys._current_frames().keys() & self._untraced()
+        return tuple(suspects.thread_name(ident) for ident in sorted(running))
+
+    # What a way of following provides
+
+    def _enter(self) -> bool:
+        """Start following; False and ``why`` when that is not possible."""
+        raise NotImplementedError
+
+    def _leave(self) -> None:
+        """End following in the threads that can be reached."""
+        raise NotImplementedError
+
+    def _record(self, thread: int) -> Record | None:
+        raise NotImplementedError
+
+    def _untraced(self) -> set[int]:
+        raise NotImplementedError
+
+    def _lost(self) -> bool:
+        """Whether somebody else holds what this follower needs."""
+        raise NotImplementedError
+
+    def _refine(self, code: CodeType) -> None:
+        """From now on follow the single instructions of this code."""
+
+    # Common ground
+
+    def _begin(self) -> bool:
+        hide_from_dynamo(type(self))
+        _switch_off_in_children()
+        self.why = _unfit() or self._gave_up()
+        if self.why is not None:
+            return False
+        self._lost_slot = False
+        self._pieces.wake()
+        self.running = self._enter()
+        if self.running:
+            self._lineup.start()
+            self._pieces.renew()
+        else:
+            self._pieces.rest()
+        return self.running
+
+    def _end(self) -> None:
+        self.running = False
+        self._pieces.rest()
+        self._pieces.clear()
+        self._leave()
+
+    def _gave_up(self) -> str | None:
+        if len(self.errors) < _ERRORS:
+            return None
+        return f"line following gave up after {len(self.errors)} errors of its own, the last was {self.errors[-1]}"
+
+    def _look(self, patience: float) -> None:
+        """Compare now, outside a trace function, and blame what runs in this thread."""
+        pieces = self._pieces
+        if self.running and pieces.snapshots != pieces.live:
+            record = NOWHERE if self.stolen else self._record(get_ident())
+            self._hit(*(record or _standing()), patience=patience)
+
+    def _hit(self, code: CodeType | None, line: int, lasti: int, patience: float = PATIENCE) -> None:
+        """Something differs: find out what, and blame it on the line this thread has been in until now."""
+        if not self.running:
+            return
+        try:
+            if self.also is not None:
+                self.also()
+            owners = self._blame(Suspect(code, line, lasti, get_ident()), patience)
+            del owners  # after the lock was given back: their end may run anything
+        except Exception as error:
+            if _is_foreign(error):
+                raise
+            self.errors.append(f"{type(error).__name__}: {error}")
+            if self._gave_up():
+                self._end()
+
+    def _blame(self, me: Suspect, patience: float) -> list[object]:
+        pieces = self._pieces
+        lock = pieces.lock
+        if not lock.acquire(timeout=patience):
+            if patience:
+                self._despair()
+            return []
+        try:
+            pieces.halt()  # a thread lined up in one line must not be able to write in the next
+            self._lineup.line_up(me.thread)
+            found, owners = pieces.take()
+            if found:
+                self._write(found, self._lineup.judge(me))
+            self._lineup.renewed()
+            return owners
+        finally:
+            pieces.resume()
+            lock.release()
+
+    def _despair(self) -> None:
+        """Somebody's look has not come to its end: rather no line than a program that waits at every line."""
+        self.why = f"a look at the memory took longer than {PATIENCE:g} s"
+        self._end()
+        self._pieces.lock = threading.RLock()
+
+    def _write(self, found: list[Difference], verdict: Verdict) -> None:
+        exact = verdict.exact and not self.stolen
+        among = () if exact or self.stolen else verdict.places()
+        for key, first, last, before, after in found:
+            culprit = self._lineup.guess(key, verdict)
+            spot = (key, *culprit.spot())
+            self._told[spot] += 1
+            if self._told[spot] > WRITES_A_LINE:
+                self.more[spot] += 1
+                continue
+            place: Place | None = None
+            thread, sequence = "", None
+            if not self.stolen:
+                place, thread = culprit.place(), suspects.thread_name(culprit.thread)
+            if exact and culprit.thread == get_ident():
+                sequence = _sequence()
+            writer: Writer = self.writer_of(key) if self.writer_of is not None else "unknown"
+            self._writes.append(
+                Write(key, first, last, before, after, place, thread, writer, exact, among, "lines", sequence)
+            )
+            self._want_columns(culprit.code)
+
+    def _want_columns(self, code: CodeType | None) -> None:
+        if code is not None and id(code) not in self._fine and len(self._fine) < _FINE_CODES:
+            self._fine[id(code)] = code
+            self._refine(code)
+
+    def _abandon(self) -> None:
+        """In a forked child: nobody follows here, and no lock is held by a thread that does not exist."""
+        self._pieces.lock = threading.RLock()
+        self.also = None
+        self._writes = []
+        if self.running:
+            self._end()
+
+
+_followers: weakref.WeakSet[LineFollower] = weakref.WeakSet()
+_children_covered = False
+
+
+def _switch_off_in_children() -> None:
+    global _children_covered
+    if not _children_covered and hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_in_child)
+        _children_covered = True
+
+
+def _in_child() -> None:
+    for follower in list(_followers):
+        follower._abandon()
+
+
+def _unfit() -> str | None:
+    if sys.implementation.name != "cpython":
+        return f"{sys.implementation.name} is not CPython"
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return "this Python runs without the interpreter lock"
+    return None
+
+
+def _standing() -> Record:
+    """The user's line this thread stands on, for a thread that was never heard of."""
+    frame = suspects.user_frame(sys._getframe(1))
+    return (frame.f_code, frame.f_lineno or 0, -1) if frame is not None else NOWHERE
+
+
+def _sequence() -> int | None:
+    """Autograd's sequence number of this thread, if torch is there."""
+    torch = sys.modules.get("torch")
+    ask = getattr(getattr(getattr(torch, "_C", None), "_autograd", None), "_get_sequence_nr", None)
+    return int(ask()) if ask is not None else None
+
+
+def _is_foreign(error: Exception) -> bool:
+    """Whether an exception came out of a signal handler or from another thread, and so belongs to the user."""
+    if type(error).__module__ not in {"builtins", "ctypes", "torch"}:
+        return True
+    step = error.__traceback__
+    while step is not None:
+        if FILES[step.tb_frame.f_code.co_filename] not in {OWN, TORCH}:
+            return True
+        step = step.tb_next
+    return False

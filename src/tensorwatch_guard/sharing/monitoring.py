@@ -1,0 +1,159 @@
+"""Following lines with ``sys.monitoring``: Python 3.12 and newer.
+
+All threads at once, beside coverage and debuggers, and library code costs nothing: its events are switched off one by
+one as they first come. ``restart_events`` is never called, for it would wake every other tool's events as well. Nor does
+giving back a tool id clear anything: events and call-backs are taken off by hand before.
+"""
+
+from __future__ import annotations
+
+import sys
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Final
+
+from .follow import LineFollower
+from .suspects import KINDS_OF_FILES, NOWHERE, PASSED, Record, line_of, stack, user_frame
+
+if TYPE_CHECKING:
+    from types import CodeType
+
+_TOOL_IDS: Final = (4, 3)
+"""Ids without a meaning of their own: 0 is for debuggers, 1 coverage, 2 profilers, 5 optimizers."""
+
+
+class MonitoringFollower(LineFollower):
+    """Never has to step aside, except where both free tool ids are taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._api: Any = sys.monitoring  # type: ignore[attr-defined,unused-ignore]
+        self._tool: int | None = None
+        self._records: dict[int, Record] = {}
+        self._codes: dict[int, CodeType] = {}
+
+    def _enter(self) -> bool:
+        self._tool = self._take_tool_id()
+        if self._tool is None:
+            self.why = "no free sys.monitoring tool id: " + ", ".join(
+                f"{number} is held by {self._api.get_tool(number)}" for number in _TOOL_IDS
+            )
+            return False
+        events = self._api.events
+        self._records.clear()
+        for event, callback in self._make().items():
+            self._api.register_callback(self._tool, event, callback)
+        self._api.set_events(
+            self._tool, events.PY_START | events.PY_RESUME | events.PY_THROW | events.PY_UNWIND
+        )
+        running = list(sys._current_frames())
+        for ident in running:
+            for frame in stack(ident):
+                if not KINDS_OF_FILES[frame.f_code.co_filename]:
+                    self._follow(frame.f_code)
+        for ident in running:  # only now: a thread without a word since then is still in this line
+            self._records.setdefault(ident, line_of(ident))
+        return True
+
+    def _take_tool_id(self) -> int | None:
+        for number in _TOOL_IDS:
+            if self._api.get_tool(number) is None:
+                try:
+                    self._api.use_tool_id(number, "tensorwatch_guard")
+                except ValueError:  # somebody was quicker
+                    continue
+                return number
+        return None
+
+    def _make(self) -> dict[int, Any]:  # noqa: C901 - call-backs that share their variables
+        snapshots, live, kinds, records = (
+            self._pieces.snapshots,
+            self._pieces.live,
+            KINDS_OF_FILES,
+            self._records,
+        )
+        codes, hit, follow, getframe, off = (
+            self._codes,
+            self._hit,
+            self._follow,
+            sys._getframe,
+            self._api.DISABLE,
+        )
+
+        def line(code: CodeType, number: int) -> None:
+            me = get_ident()
+            if snapshots != live:
+                hit(*records.get(me, NOWHERE))
+            records[me] = (code, number, -1)
+
+        def instruction(code: CodeType, offset: int) -> None:
+            me = get_ident()
+            if snapshots != live:
+                hit(*records.get(me, NOWHERE))
+            records[me] = (code, getframe(1).f_lineno or 0, offset)
+
+        def enter(code: CodeType, _offset: int, exception: BaseException | None = None) -> Any:
+            kind = kinds[code.co_filename]
+            if kind == PASSED:
+                return off if exception is None else None
+            me = get_ident()
+            if snapshots != live:
+                hit(*records.get(me, NOWHERE))
+            if not kind:
+                if id(code) not in codes:
+                    follow(code)
+                records[me] = (code, getframe(1).f_lineno or 0, -1)
+            return None
+
+        def leave(code: CodeType, _offset: int, _value: object) -> None:
+            if kinds[code.co_filename]:
+                return
+            me = get_ident()
+            if snapshots != live:
+                hit(*records.get(me, NOWHERE))
+            frame = user_frame(getframe(1).f_back)
+            records[me] = (frame.f_code, frame.f_lineno or 0, -1) if frame is not None else NOWHERE
+
+        events = self._api.events
+        return {
+            events.LINE: line, events.INSTRUCTION: instruction,
+            events.PY_START: enter, events.PY_RESUME: enter, events.PY_THROW: enter,
+            events.PY_RETURN: leave, events.PY_YIELD: leave, events.PY_UNWIND: leave,
+        }  # fmt: skip
+
+    def _follow(self, code: CodeType) -> None:
+        """Have the lines of one code object reported, and its single instructions if it has been to blame before."""
+        if self._tool is None:
+            return
+        events = self._api.events
+        wanted = events.LINE | events.PY_RETURN | events.PY_YIELD | events.PY_RESUME
+        if id(code) in self._fine:
+            wanted |= events.INSTRUCTION
+        self._codes[id(code)] = code
+        self._api.set_local_events(self._tool, code, wanted)
+
+    def _refine(self, code: CodeType) -> None:
+        if self.running:
+            self._follow(code)
+
+    def _leave(self) -> None:
+        tool, self._tool = self._tool, None
+        if tool is None:
+            return
+        self._api.set_events(tool, 0)
+        while self._codes:
+            self._api.set_local_events(tool, self._codes.popitem()[1], 0)
+        events = self._api.events
+        for event in (events.LINE, events.INSTRUCTION, events.PY_START, events.PY_RESUME, events.PY_THROW,
+                      events.PY_RETURN, events.PY_YIELD, events.PY_UNWIND):  # fmt: skip
+            self._api.register_callback(tool, event, None)
+        self._api.free_tool_id(tool)
+        self._records.clear()
+
+    def _record(self, thread: int) -> Record | None:
+        return self._records.get(thread)
+
+    def _untraced(self) -> set[int]:
+        return set()
+
+    def _lost(self) -> bool:
+        return False

@@ -1,0 +1,262 @@
+"""Following lines with ``sys.settrace``: Python 3.11 and older.
+
+One pair of trace functions a thread, made at its first event there; what they keep are code objects and numbers.
+Following can end and begin again at any point of another thread's trace function, so each thread looks after its own
+tracer: it lets go by itself, and steps in again by itself if following has begun anew meanwhile.
+
+Python ends the tracing of a thread whose trace function raises; nothing but the user's own exceptions may leave them.
+Python 3.10 keeps the locals of followed frames alive until the frame's next event.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from threading import get_ident
+from types import CodeType, FrameType
+from typing import Any, Final, NamedTuple
+
+from . import thread_states
+from .follow import LineFollower
+from .pieces import RESTING
+from .suspects import KINDS_OF_FILES, NOWHERE, PASSED, Record, line_of, stack, user_frame
+
+Trace = Callable[[FrameType, str, Any], Any]
+_MARK: Final = "tensorwatch_guard_line_follower"
+"""The attribute by which a trace function of ours is known."""
+_THREADS: Final = 256
+
+
+class _Thread(NamedTuple):
+    """One thread's trace functions, for calls and for what happens inside a frame, and its line so far."""
+
+    calls: Trace
+    inside: Trace
+    record: Callable[[], Record]
+
+
+_current: SettraceFollower | None = None
+_threads: dict[int, _Thread] = {}
+"""What each thread was given last, by ident; a thread enters its own. A function held here keeps its address."""
+
+
+def _first(frame: FrameType, event: str, arg: Any) -> Any:
+    """The first event of a thread, or of a frame that was there before: what is set in threads from outside."""
+    return _elsewhere(frame, event, arg, None)
+
+
+setattr(_first, _MARK, True)
+
+
+def _is_ours(tracer: object) -> bool:
+    return hasattr(tracer, _MARK)
+
+
+def _elsewhere(frame: FrameType, event: str, arg: Any, so_far: Record | None) -> Any:
+    """An event for a trace function that does not belong to who is at work now, if anybody is."""
+    follower = _current
+    if follower is None or not follower.running:
+        _let_go(frame)
+        follower = _current
+    if follower is None or not follower.running or not _is_ours(sys.gettrace()):
+        return None
+    return follower._meet(frame, event, arg, so_far)
+
+
+def _let_go(frame: FrameType | None) -> None:
+    """Take our trace functions out of this thread and off its frames, unless following begins anew meanwhile."""
+    taken = _is_ours(sys.gettrace())
+    if taken:
+        sys.settrace(None)
+    _threads.pop(get_ident(), None)  # after the tracer: a tracer that nobody knows looks like somebody else's
+    _unmark(_outwards(frame))
+    follower = _current
+    if taken and follower is not None and follower.running:
+        sys.settrace(_first)
+        _mark(_outwards(frame), _first)
+
+
+def _mark(frames: Iterable[FrameType], inside: Trace) -> None:
+    """Have the user's frames on a stack followed, from the line they are in."""
+    for frame in frames:
+        if not KINDS_OF_FILES[frame.f_code.co_filename]:
+            frame.f_trace = inside
+
+
+def _unmark(frames: Iterable[FrameType]) -> None:
+    for frame in frames:
+        if _is_ours(frame.f_trace):
+            frame.f_trace = None
+            frame.f_trace_opcodes = False
+
+
+def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    """The frames of this thread's own stack."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _record_of(frame: FrameType | None) -> Record:
+    return (frame.f_code, frame.f_lineno or 0, -1) if frame is not None else NOWHERE
+
+
+def _describe(tracer: object) -> str:
+    """A trace function in words: ``CTracer (coverage)``, ``Bdb.trace_dispatch (bdb)``."""
+    named: Any = tracer if hasattr(tracer, "__qualname__") else type(tracer)
+    package = str(getattr(named, "__module__", "") or "").partition(".")[0]
+    return f"{named.__qualname__} ({package})" if package else str(named.__qualname__)
+
+
+class SettraceFollower(LineFollower):
+    """Steps aside for whoever holds the trace slot already, and never takes it back from one who comes later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._initial: dict[int, Record] = {}
+
+    def _enter(self) -> bool:
+        global _current
+        for tracer in (sys.gettrace(), threading.gettrace()):
+            if tracer is not None and not _is_ours(tracer):
+                self.why = f"trace function held by {_describe(tracer)}"
+                return False
+        if _current is not None and _current.running:
+            self.why = "another follower of this package is at work"
+            return False
+        _current = self
+        self.running = True
+        me, frame = get_ident(), sys._getframe(1)
+        self._initial.clear()
+        threading.settrace(_first)
+        mine = self._take_over(me, _record_of(user_frame(frame)))
+        _mark(_outwards(frame), mine.inside)
+        if thread_states.learn(mine.calls):
+            self._reach_others(me)
+        return True
+
+    def _reach_others(self, me: int) -> None:
+        """Follow the threads that run already; none of them if a single one is traced by somebody else."""
+        tracers = thread_states.tracers()
+        for ident in _threads.keys() - tracers.keys():
+            _threads.pop(ident, None)
+        if not self._ours().issuperset(tracers.values()):
+            return
+        thread_states.set_others(_first)
+        others = sys._current_frames().keys() - {me}
+        for ident in others:
+            _mark(stack(ident), _first)
+        for ident in others:  # only now: a thread without a word since then is still in this line
+            self._initial[ident] = line_of(ident)
+
+    @staticmethod
+    def _ours() -> set[int]:
+        return {0, id(_first), *(id(thread.calls) for thread in list(_threads.values()))}
+
+    def _take_over(self, me: int, so_far: Record) -> _Thread:
+        mine = _threads[me] = self._make(so_far)
+        sys.settrace(mine.calls)
+        return mine
+
+    def _meet(self, frame: FrameType, event: str, arg: Any, so_far: Record | None) -> Any:
+        """An event that reached a trace function that is not this thread's own: see that it has one, and hand it on."""
+        me = get_ident()
+        mine = _threads.get(me)
+        if mine is None or sys.gettrace() is not mine.calls or getattr(mine.calls, _MARK) is not self:
+            if len(_threads) > _THREADS:
+                self._forget_ended()
+            if so_far is None:
+                so_far = self._begun_in(me, frame, event)
+            mine = self._take_over(me, so_far)
+            _mark(_outwards(frame.f_back), mine.inside)
+        return (mine.calls if event == "call" else mine.inside)(frame, event, arg)
+
+    @staticmethod
+    def _forget_ended() -> None:
+        for ident in _threads.keys() - sys._current_frames().keys():
+            _threads.pop(ident, None)
+
+    def _begun_in(self, me: int, frame: FrameType, event: str) -> Record:
+        """The line this thread has been in until now, if that can be known."""
+        user = user_frame(frame.f_back if event == "call" else frame)
+        initial = self._initial.pop(me, NOWHERE)
+        if user is None:
+            return NOWHERE
+        mine = _threads.get(
+            me
+        )  # of a thread that has ended and had the same ident, perhaps: then not in this code
+        for record in (mine.record() if mine is not None else NOWHERE, initial):
+            if record[0] is user.f_code:
+                return record
+        return _record_of(user) if event == "call" else NOWHERE
+
+    def _make(self, so_far: Record) -> _Thread:  # noqa: C901 - two functions that share their variables
+        snapshots, live, fine = self._pieces.snapshots, self._pieces.live, self._fine
+        kinds, hit = KINDS_OF_FILES, self._hit
+        code, line, lasti = so_far
+
+        def calls(frame: FrameType, event: str, arg: Any) -> Any:
+            nonlocal code, line, lasti
+            entered = frame.f_code
+            kind = kinds[entered.co_filename]
+            if kind == PASSED and code is not None and snapshots[0] is None:
+                return None
+            if snapshots != live:
+                if snapshots[0] is RESTING:
+                    return _elsewhere(frame, event, arg, (code, line, lasti))
+                hit(code, line, lasti)
+            if kind:
+                return None
+            code, line, lasti = entered, frame.f_lineno or 0, -1
+            if fine and id(entered) in fine:
+                frame.f_trace_opcodes = True
+            return inside
+
+        def inside(frame: FrameType, event: str, arg: Any) -> Any:
+            nonlocal code, line, lasti
+            if snapshots != live:
+                if snapshots[0] is RESTING:
+                    return _elsewhere(frame, event, arg, (code, line, lasti))
+                hit(code, line, lasti)
+            if event == "line":
+                code = frame.f_code
+                line = frame.f_lineno or 0
+                lasti = -1
+            elif event == "opcode":
+                code, line, lasti = frame.f_code, frame.f_lineno or 0, frame.f_lasti
+            elif event == "return":
+                back = user_frame(frame.f_back)
+                code, line, lasti = _record_of(back)
+                if back is not None and fine and id(code) in fine:
+                    lasti = back.f_lasti
+            return inside
+
+        for trace in (calls, inside):
+            setattr(trace, _MARK, self)
+        return _Thread(calls, inside, lambda: (code, line, lasti))
+
+    def _leave(self) -> None:
+        if threading.gettrace() is _first:
+            threading.settrace(None)
+        _let_go(sys._getframe(1))
+
+    def _record(self, thread: int) -> Record | None:
+        mine = _threads.get(thread)
+        return mine.record() if mine is not None else self._initial.get(thread)
+
+    def _untraced(self) -> set[int]:
+        tracers = thread_states.tracers()
+        if not tracers:
+            return sys._current_frames().keys() - _threads.keys()
+        ours = self._ours() - {0}
+        return {ident for ident, tracer in tracers.items() if tracer not in ours}
+
+    def _lost(self) -> bool:
+        mine = _threads.get(get_ident())
+        return mine is not None and sys.gettrace() not in {mine.calls, _first}
+
+    def _refine(self, code: CodeType) -> None:
+        for frame in _outwards(sys._getframe(1)):
+            if frame.f_code is code and _is_ours(frame.f_trace):
+                frame.f_trace_opcodes = True
