@@ -12,14 +12,13 @@ import itertools
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
 from contextvars import ContextVar
-from types import CodeType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from ..levels import ConfigError, hint
 from ..words import DIRECTIONS, KINDS
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import CodeType, TracebackType
 
     from typing_extensions import Self
 
@@ -31,6 +30,17 @@ _MOST_REASONS: Final = 64
 
 ENTRIES: Final = itertools.count(1)
 """Counts allowances entered, so that a guard knows which were entered while it was open."""
+
+
+class _Names(dict[tuple[str, object], frozenset[object]]):
+    """The words that let a kind (and the direction of a transfer) pass. On the CPU, a wait is a read."""
+
+    def __missing__(self, key: tuple[str, object]) -> frozenset[object]:
+        names = self[key] = frozenset({*key, "sync"} if key[0] == "read" else key) - {None}
+        return names
+
+
+NAMES: Final = _Names()
 
 
 class Base:
@@ -59,9 +69,10 @@ class Grant:
 
     def covering(self, kind: str, direction: object = None) -> Base | None:
         """The innermost allowance that holds for a kind, or for the direction of a transfer."""
+        names = NAMES[kind, direction]
         grant: Grant | None = self
         while grant is not None:
-            if kind in grant.base.kinds or direction in grant.base.kinds:
+            if not names.isdisjoint(grant.base.kinds):
                 return grant.base
             grant = grant.outer
         return None
@@ -78,7 +89,7 @@ _used = False
 
 
 def on_first_use(listener: Callable[[ContextVar[Grant | None]], None]) -> None:
-    """``listener`` gets the context variable once the first allowance is entered: until then allowances cost nothing."""
+    """``listener`` gets the context variable at the first allowance: until then allowances cost nothing."""
     if _used:
         listener(CURRENT)
     else:

@@ -9,7 +9,7 @@ import tokenize
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..levels import hint
-from .allow import ALLOWABLE
+from .allow import ALLOWABLE, NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,7 +55,7 @@ def allowed_by_comment(site: Site, kind: str, direction: object = None) -> str |
     if comments:
         for line in range(site.line, (site.end_line or site.line) + 1):
             comment = comments.get(line)
-            if comment is not None and not comment.unknown and (kind in comment.kinds or direction in comment.kinds):
+            if comment is not None and not comment.unknown and not comment.kinds.isdisjoint(NAMES[kind, direction]):
                 return comment.reason
     return None
 

@@ -1,12 +1,11 @@
 """What a watched call will do before it runs: wait for a device, or move data, and in which direction.
 
-Nothing is run to find out: the tensors' devices and the arguments say it, through the predicates of the operations table.
-What cannot be foreseen is heard of after the call.
+Nothing is run to find out: the tensors' devices and the arguments say it, through the predicates of the operations
+table. What cannot be foreseen is heard of after the call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
@@ -15,12 +14,15 @@ from ..operations.copies import device_name, move_of
 from ..operations.model import Move
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..words import Direction, Kind
 
 Tensor = torch.Tensor
 _ONE_ELEMENT: Final = frozenset(
     f"Tensor.{name}" for name in ("item", "__bool__", "__int__", "__float__", "__index__", "__complex__")
 )
+_STAND_INS: Final = frozenset({"FakeTensor", "FunctionalTensor"})
 _CPU: Final = torch.device("cpu")
 
 
@@ -74,7 +76,7 @@ Found = torch.device | Move | None
 
 
 def _real(value: object) -> bool:
-    return isinstance(value, Tensor) and not value.is_meta and type(value).__name__ not in ("FakeTensor", "FunctionalTensor")
+    return isinstance(value, Tensor) and not value.is_meta and type(value).__name__ not in _STAND_INS
 
 
 def _read(call: Any) -> Found:

@@ -7,7 +7,6 @@ thread than those that entered the guard, and in call-backs, nothing is raised: 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..current import LOCAL
@@ -22,6 +21,8 @@ from .message import violation_text
 from .violation import GuardViolation, TensorWatchWarning
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from ..collector import Collector, Tally
     from ..current import Here
     from ..levels import Setting
@@ -124,7 +125,9 @@ class Policy:
                 if how_many > one.budget.limit.n:
                     self.object(tally, one.reason(tally.kind, how_many, step - self.collector.first, stopped=False))
 
-    def one_more(self, kind: Kind, direction: Direction | None, implicit: bool, blocking: bool, at: Trail) -> str | None:
+    def one_more(
+        self, kind: Kind, direction: Direction | None, implicit: bool, blocking: bool, at: Trail
+    ) -> str | None:
         """Which level or limit one more such event would break; None where it may happen. Spends nothing."""
         if not self._awake():
             return None
@@ -234,14 +237,16 @@ class Policy:
             self.threads.pop(me, None)
 
     def may_raise(self) -> bool:
-        """Only on threads that entered the guard, and never while a CUDA graph is captured: that would break the capture."""
+        """Only on threads that entered the guard, and never while a CUDA graph is captured: it would break."""
         return threading.get_ident() in self.threads and not _capturing()
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def violation(self, report: Report, tallies: list[Tally] | None = None) -> GuardViolation | None:
         """The exception for what broke (``tallies``: some of it), with the findings as the report has them."""
-        wanted = self.broken.values() if tallies is None else [self.broken[id(t)] for t in tallies if id(t) in self.broken]
+        wanted = list(self.broken.values())
+        if tallies is not None:
+            wanted = [self.broken[id(tally)] for tally in tallies if id(tally) in self.broken]
         found: dict[str, tuple[Finding, str]] = {}
         by_id = {finding.id: finding for finding in reversed(report.findings) if finding.allowed is None}
         for tally, reason in wanted:
@@ -300,13 +305,13 @@ def _capturing() -> bool:
     import torch
 
     try:
-        return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
+        return bool(torch.cuda.is_current_stream_capturing()) if torch.cuda.is_initialized() else False  # type: ignore[no-untyped-call]
     except (RuntimeError, AttributeError, AssertionError):
         return False
 
 
 def settle(here: Here) -> Exception | None:
-    """Say what is due in this thread. Returns what is to be raised at the user: a violation, or a warning made an error."""
+    """Say what is due in this thread. Returns what is to be raised: a violation, or a warning made an error."""
     due: list[tuple[Any, str, Tally]]
     due, here.due = here.due, []
     raised: Exception | None = None

@@ -60,7 +60,7 @@ def _short(file: str) -> str:
         here = os.path.join(os.getcwd(), "")
     except OSError:  # the folder was removed
         return file
-    return file[len(here) :] if file.startswith(here) else file
+    return file.removeprefix(here)
 
 
 def source(site: Site | None, indent: str) -> list[str]:
@@ -71,13 +71,16 @@ def source(site: Site | None, indent: str) -> list[str]:
     text = line.lstrip()
     if not text or (site.source and not line[site.column or 0 :].startswith(site.source.split("\n")[0][:8])):
         return [indent + " ".join(site.source.split())] if site.source else []
-    lines = [indent + text]
-    if site.column is not None and site.end_column is not None and site.end_line in (None, site.line) and line.isascii():
-        start = site.column - (len(line) - len(text))
-        marks = "^" * (site.end_column - site.column)
-        if start >= 0 and len(marks) < len(text.split("#")[0].rstrip()):
-            lines.append(indent + " " * start + marks)
-    return lines
+    return [indent + text, *_marks(site, line, indent)]
+
+
+def _marks(site: Site, line: str, indent: str) -> list[str]:
+    if site.column is None or site.end_column is None or site.end_line not in (None, site.line) or not line.isascii():
+        return []
+    text = line.lstrip()
+    start, length = site.column - (len(line) - len(text)), site.end_column - site.column
+    whole = length >= len(text.split("#")[0].rstrip())
+    return [] if start < 0 or whole else [indent + " " * start + "^" * length]
 
 
 def how_to_allow(finding: Finding) -> str:
@@ -92,8 +95,8 @@ def _history(finding: Finding) -> list[str]:
     lines = []
     between = finding.details.get("between")
     if isinstance(between, list | tuple) and len(between) == 2:
-        ends = [f"{_short(end['file'])}:{end['line']}" if end else word for end, word in zip(between, ("start", "end"), strict=True)]
-        lines.append(f"  written between {ends[0]} and {ends[1]}")
+        first, last = (f"{_short(end['file'])}:{end['line']}" if end else "the guard's own entry or exit" for end in between)
+        lines.append(f"  written between {first} and {last}")
     for other in finding.related[:4]:
         if other.site is not None:
             lines.append(f"  {other.role.replace('-', ' ')} {where(other.site)}")

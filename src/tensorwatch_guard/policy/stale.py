@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..sites import FILES, USER, site_at, site_of
 from ..words import DIRECTIONS
-from .allow import bases
+from .allow import NAMES, bases
 from .comments import comments_of
 from .heed import ignored
 
@@ -25,12 +25,11 @@ _OF_DEVICES: Final = frozenset({"sync", "transfer", *DIRECTIONS})
 
 
 class Remark(NamedTuple):
-    """Something for the report's notices: a rule, a text, a place, how often."""
+    """Something for the report's notices: a rule, a text, a place."""
 
     rule: str
     text: str
     site: Site | None
-    count: int = 1
 
 
 def stale_allowances(collector: Collector, *, everywhere: bool) -> Iterator[Remark]:
@@ -38,7 +37,7 @@ def stale_allowances(collector: Collector, *, everywhere: bool) -> Iterator[Rema
 
     Args:
         collector: of the guard.
-        everywhere: look at all of the user's files that were seen; else only at functions in which this guard saw something.
+        everywhere: look at all of the user's files that were seen; else only at functions in which it saw something.
     """
     policy = collector.policy
     if policy is None:
@@ -50,11 +49,9 @@ def stale_allowances(collector: Collector, *, everywhere: bool) -> Iterator[Rema
     for _, tally in collector.tallies():
         devices = devices or tally.kind in ("sync", "transfer")
         direction = tally.details.get("direction")
-        kind = "sync" if tally.kind == "read" else tally.kind  # on the CPU an allowed wait is a read
-        for name in (tally.kind, kind):
-            base = tally.grant.covering(name, direction) if tally.grant is not None else None
-            if base is not None:
-                used.add(base)
+        base = tally.grant.covering(tally.kind, direction) if tally.grant is not None else None
+        if base is not None:
+            used.add(base)
         code = tally.trail.code or (tally.trail.place.code if tally.trail.place is not None else None)
         if code is not None:
             codes[id(code)] = code
@@ -62,12 +59,13 @@ def stale_allowances(collector: Collector, *, everywhere: bool) -> Iterator[Rema
         comments = comments_of(site.file) if site is not None else {}
         if site is not None and comments:
             for line in range(site.line, (site.end_line or site.line) + 1):
-                if line in comments and comments[line].kinds & {tally.kind, kind, direction}:
+                if line in comments and not comments[line].kinds.isdisjoint(NAMES[tally.kind, direction]):
                     lines.add((site.file, line))
     for base in bases():
         if base.entered > policy.entered_at and base not in used and (devices or base.kinds - _OF_DEVICES):
             kinds = ", ".join(f'"{kind}"' for kind in sorted(base.kinds))
-            yield Remark("TWG801", f"allow({kinds}) let nothing pass{_why(base.reason)}", site_of(base.code, base.lasti))
+            site = site_of(base.code, base.lasti)
+            yield Remark("TWG801", f"allow({kinds}) let nothing pass{_why(base.reason)}", site)
     yield from _comments(_seen_lines(codes.values(), everywhere=everywhere), lines, devices=devices)
 
 
