@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .guard import guard
     from .levels import ConfigError, Limit, limit
+    from .policy.allow import allow
+    from .policy.violation import GuardViolation, TensorWatchWarning
     from .report.model import Report, ReportError
     from .simulate import simulated_accelerator
 
@@ -19,10 +21,13 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ConfigError",
+    "GuardViolation",
     "Limit",
     "Report",
     "ReportError",
+    "TensorWatchWarning",
     "__version__",
+    "allow",
     "guard",
     "limit",
     "simulated_accelerator",
@@ -30,9 +35,12 @@ __all__ = [
 
 _ROOMS = {
     "ConfigError": "levels",
+    "GuardViolation": "policy.violation",
     "Limit": "levels",
     "Report": "report.model",
     "ReportError": "report.model",
+    "TensorWatchWarning": "policy.violation",
+    "allow": "policy.allow",
     "guard": "guard",
     "limit": "levels",
     "simulated_accelerator": "simulate",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from ..words import Finding, Site
 
+_OWN_END: Final = "the guard's own entry or exit"
 MOST_SHOWN: Final = 10
 _DOES: Final[dict[str, str]] = {
     "read": "the host reads a CPU tensor",
@@ -23,6 +24,7 @@ _DOES: Final[dict[str, str]] = {
     "hazard": "{title}",
     "refusal": "a conversion was refused",
 }
+_ROLES: Final = {"shared-by": "shared since", "written-by": "written at", "consumed-by": "used by"}
 _WRITERS: Final = {"numpy": "NumPy", "torch": "PyTorch"}
 
 
@@ -95,11 +97,11 @@ def _history(finding: Finding) -> list[str]:
     lines = []
     between = finding.details.get("between")
     if isinstance(between, list | tuple) and len(between) == 2:
-        first, last = (f"{_short(end['file'])}:{end['line']}" if end else "the guard's own entry or exit" for end in between)
+        first, last = (f"{_short(end['file'])}:{end['line']}" if end else _OWN_END for end in between)
         lines.append(f"  written between {first} and {last}")
     for other in finding.related[:4]:
         if other.site is not None:
-            lines.append(f"  {other.role.replace('-', ' ')} {where(other.site)}")
+            lines.append(f"  {_ROLES.get(other.role, other.role)} {where(other.site)}")
             lines += source(other.site, "      ")
     return lines
 
@@ -109,7 +111,8 @@ def block(finding: Finding, reason: str, *, whole: bool) -> str:
     rule = BY_ID.get(finding.rule)
     times = f", {finding.count} times" if finding.count > 1 else ""
     called = f", called by {where(finding.origin)}" if finding.origin is not None else ""
-    lines = [f"{what(finding)}: {where(finding.site)} ({finding.op}{times}{called})  {finding.rule}"]
+    seen = "seen at " if finding.details.get("between") else ""
+    lines = [f"{what(finding)}: {seen}{where(finding.site)} ({finding.op}{times}{called})  {finding.rule}"]
     lines += source(finding.site, "      ")
     if finding.kind in ("mutation", "hazard"):
         lines += _history(finding)
