@@ -1,11 +1,12 @@
-"""What both ways of following lines have in common: the watched memory, the look after a line, and the writes seen so far.
+"""What both ways of following lines have in common: watched memory, the look after a line, the writes seen so far.
 
-Rules that hold here: a line is *exact* only when it is the only one that can have written; no frame is kept; no exception of
-ours leaves a trace function, and none of the user's (a signal handler's, say) stays in it.
+Rules that hold here: a line is *exact* only when it is the only one that can have written; no frame is kept; no
+exception of ours leaves a trace function, and none of the user's (a signal handler's, say) stays in it.
 
-Not seen, and said so in the report: a native thread that writes while Python lines run is blamed on one of those lines; an
-equal value written, or a write undone within one line, changes nothing. On Python 3.11 ``ndarray.resize`` with its reference
-check on raises ValueError while *any* trace function is set, coverage's or a debugger's too: a stated breach of neutrality.
+Not seen, and said so in the report: a native thread that writes while Python lines run is blamed on one of those lines;
+an equal value written, or a write undone within one line, changes nothing. On Python 3.11 ``ndarray.resize`` with its
+reference check on raises ValueError while *any* trace function is set, coverage's or a debugger's too: a stated breach
+of neutrality.
 """
 
 from __future__ import annotations
@@ -15,24 +16,31 @@ import sys
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable
 from threading import get_ident
-from types import CodeType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tensorwatch_guard.sites import FILES, OWN, TORCH
-from tensorwatch_guard.words import Place, Write, Writer
+from tensorwatch_guard.words import Write
 
 from . import suspects
-from .blame import Lineup, Verdict
-from .pieces import Difference, Pieces
+from .blame import Lineup
+from .pieces import Pieces
 from .skip import hide_from_dynamo
 from .suspects import NOWHERE, Record, Suspect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType
+
+    from tensorwatch_guard.words import Place, Writer
+
+    from .blame import Verdict
+    from .pieces import Difference
 
 WRITES_A_LINE: Final = 20
 """Writes kept for one piece of memory and one line between two collections; more are only counted."""
 PATIENCE: Final = 1.0
-"""Seconds a thread waits for another one's look. Longer means a deadlock with a lock of the user's: following then ends."""
+"""Seconds a thread waits for another's look. Longer means a deadlock with a lock of the user's: following then ends."""
 _ERRORS: Final = 20
 _FINE_CODES: Final = 256
 
@@ -40,9 +48,9 @@ _FINE_CODES: Final = 256
 class LineFollower:
     """Follows the user's lines and compares watched memory after each. One at a time in a process; see ``lines.make``.
 
-    ``why`` says in words why it does not run, ``also`` is called whenever something has changed and before anybody is blamed
-    (other evidence, such as the page log, is looked at there), ``more`` counts the writes beyond the first twenty of a line,
-    by (key, file, line), and ``errors`` holds what went wrong inside.
+    ``why`` says in words why it does not run; ``also`` is called, by any thread, when something has changed and before
+    anybody is blamed (other evidence, such as the page log, is looked at there); ``more`` counts the writes beyond the
+    first twenty of a line, by (key, file, line); ``errors`` holds what went wrong inside.
     """
 
     def __init__(self) -> None:
@@ -76,9 +84,9 @@ class LineFollower:
             key: what the memory is called in ``Write.key``; a key may have several pieces.
             address: its first byte.
             nbytes: its length in bytes.
-            hold: gives a strong reference to what keeps the memory alive, None when that is gone or has moved. It is called
-                in the middle of a look and must take no lock.
-            offset: where this piece begins in the region that ``Write.first`` and ``Write.last`` count in, in bytes.
+            hold: gives a strong reference to what keeps the memory alive, None when that is gone or has moved. It is
+                called in the middle of a look and must take no lock.
+            offset: where this piece begins in the region that ``Write.first`` and ``Write.last`` count in, bytes.
             grain: bytes of one element: writes are told in whole elements.
 
         Returns:
@@ -93,13 +101,13 @@ class LineFollower:
                 return False
             added = pieces.add(key, offset, address, nbytes, hold, grain)
         finally:
-            pieces.lock.release()
+            lock.release()
         if not pieces:
             self.stop()
         return added
 
     def put(self, key: int, view: memoryview) -> bool:
-        """Have a few bytes more compared, such as the end of the page log. Their change calls ``also`` and is no write."""
+        """Have a few bytes more compared, such as the end of the page log. Their change calls ``also``, no more."""
         return self._pieces.put(key, view)
 
     def unwatch(self, key: int) -> None:
@@ -255,11 +263,17 @@ class LineFollower:
                 place, thread = culprit.place(), suspects.thread_name(culprit.thread)
             if exact and culprit.thread == get_ident():
                 sequence = _sequence()
-            writer: Writer = self.writer_of(key) if self.writer_of is not None else "unknown"
+            writer = self._writer(key)
             self._writes.append(
                 Write(key, first, last, before, after, place, thread, writer, exact, among, "lines", sequence)
             )
             self._want_columns(culprit.code)
+
+    def _writer(self, key: int) -> Writer:
+        try:
+            return self.writer_of(key) if self.writer_of is not None else "unknown"
+        except Exception:  # the write itself must not be lost
+            return "unknown"
 
     def _want_columns(self, code: CodeType | None) -> None:
         if code is not None and id(code) not in self._fine and len(self._fine) < _FINE_CODES:

@@ -1,8 +1,8 @@
 """Following lines with ``sys.monitoring``: Python 3.12 and newer.
 
-All threads at once, beside coverage and debuggers, and library code costs nothing: its events are switched off one by
-one as they first come. ``restart_events`` is never called, for it would wake every other tool's events as well. Nor does
-giving back a tool id clear anything: events and call-backs are taken off by hand before.
+All threads at once, beside coverage and debuggers, and library code costs nothing: its events are switched off one
+by one as they first come. ``restart_events`` is never called, for it would wake every other tool's events as well. Nor
+does giving back a tool id clear anything: events and call-backs are taken off by hand before.
 """
 
 from __future__ import annotations

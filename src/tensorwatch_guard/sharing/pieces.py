@@ -1,9 +1,9 @@
 """The watched pieces of memory and what they held when last looked at, arranged so that one C comparison asks them all.
 
-``snapshots != live`` compares a list of bytearrays with a list of memoryviews without running a line of Python, so under
-the interpreter lock nothing can free the memory meanwhile. The bytearray must stand on the left: the other way round
-memoryview compares element by element, 90 times slower. Slots never move: taking a piece out empties its slot, and an
-empty slot costs a few nanoseconds because both lists then hold the same object.
+``snapshots != live`` compares a list of bytearrays with a list of memoryviews without running a line of Python, so
+under the interpreter lock nothing can free the memory meanwhile. The bytearray must stand on the left: the other way
+round memoryview compares element by element, 90 times slower. Slots never move: taking a piece out empties its slot,
+and an empty slot costs a few nanoseconds because both lists then hold the same object.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _memoryview: Final = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes
 
 @dataclass(slots=True, eq=False)
 class Piece:
-    """One stretch of watched memory. ``offset`` is where it begins in the region of ``key``; untold ones make no event."""
+    """One stretch of watched memory. ``offset`` is where it begins in the region of ``key``; untold ones are no write."""
 
     key: int
     offset: int
@@ -62,9 +62,9 @@ def differing(before: bytes, after: bytes) -> tuple[int, int]:
 class Pieces:
     """All pieces of one follower.
 
-    ``add`` and ``take`` run under ``lock``; ``remove`` needs none and may come at any moment, from weak reference callbacks and
-    in the middle of the other two. Slot 0 is no memory: while it differs, every trace function looks closer, finds out that
-    following has ended and lets go, or waits for the look that is under way.
+    ``add`` and ``take`` run under ``lock``; ``remove`` needs none and may come at any moment, from weak reference
+    callbacks and in the middle of the other two. Slot 0 is no memory: while it differs, every trace function looks
+    closer, finds out that following has ended and lets go, or waits for the look that is under way.
     """
 
     def __init__(self) -> None:
@@ -105,16 +105,13 @@ class Pieces:
         hold: Callable[[], object | None],
         grain: int = 1,
     ) -> bool:
-        """Watch memory from now on. False when its owner is gone or the call comes out of the middle of another one."""
+        """Watch memory from now on. False when its owner is gone or the call comes in the middle of another one."""
         owner = hold()
         if owner is None or nbytes <= 0:
             return False
-        added = self._install(
-            Piece(key, offset, _memoryview(address, nbytes, _READ_ONLY), hold, told=True, grain=grain)
-        )
-        del (
-            owner
-        )  # held until here: its end calls remove, which must not come before the piece stands in its slot
+        view = _memoryview(address, nbytes, _READ_ONLY)
+        added = self._install(Piece(key, offset, view, hold, told=True, grain=grain))
+        del owner  # held until here: its end calls remove, and there must be a piece to remove
         return added
 
     def put(self, key: int, view: memoryview) -> bool:
@@ -132,7 +129,7 @@ class Pieces:
                 self._by_key[piece.key] = (*self._by_key.get(piece.key, ()), piece)
                 whole = slice(None)
                 snapshot, view, slot = bytearray(len(piece.view)), piece.view, piece.slot
-                # No call in these lines: the interpreter lock cannot change hands between the copy and the comparison.
+                # No call in these lines: no other thread runs between the copy and the first comparison.
                 snapshot[whole] = view
                 self.snapshots[slot] = snapshot
                 self.live[slot] = view

@@ -1,8 +1,9 @@
 """Who can have written: the line every other thread is in, minus the threads that provably did nothing.
 
-A change is seen by whoever compares first, so every thread's recorded line is a suspect: the line it has been in since it
-last compared, not the one it stands on now. A thread is let off when it consumed no processor time since the last look, when
-it has waited inside the standard library since its last comparison, or when its line holds no instruction that could write.
+A change is seen by whoever compares first, so every thread's recorded line is a suspect: the line it has been in since
+it last compared, not the one it stands on now. A thread is let off when it used no processor time since the last look,
+when it has waited inside the standard library since its last comparison, or when its line holds no instruction that
+could write.
 """
 
 from __future__ import annotations
@@ -51,21 +52,22 @@ class Kinds(dict[str, int]):
 
 KINDS_OF_FILES: Final = Kinds()
 
-_HARMLESS_NAMES: Final = """
-    CACHE CHECK_EG_MATCH COPY COPY_FREE_VARS DUP_TOP DUP_TOP_TWO EXTENDED_ARG GEN_START IS_OP JUMP_ABSOLUTE JUMP_BACKWARD
-    JUMP_BACKWARD_NO_INTERRUPT JUMP_FORWARD KW_NAMES LOAD_ASSERTION_ERROR LOAD_BUILD_CLASS LOAD_CLOSURE LOAD_CONST LOAD_DEREF
-    LOAD_FAST LOAD_FAST_AND_CLEAR LOAD_FAST_CHECK LOAD_FAST_LOAD_FAST LOAD_GLOBAL LOAD_NAME MAKE_CELL MAKE_FUNCTION NOP
-    POP_BLOCK POP_EXCEPT POP_TOP PUSH_EXC_INFO PUSH_NULL RESUME RETURN_CONST RETURN_GENERATOR RETURN_VALUE ROT_THREE ROT_TWO
-    STORE_DEREF STORE_FAST STORE_FAST_LOAD_FAST STORE_FAST_STORE_FAST STORE_GLOBAL STORE_NAME SWAP UNARY_NOT YIELD_VALUE
-    BUILD_TUPLE BUILD_LIST BUILD_STRING
-""".split()
+_HARMLESS_NAMES: Final = frozenset({
+    "BUILD_LIST", "BUILD_STRING", "BUILD_TUPLE", "CACHE", "COPY", "COPY_FREE_VARS", "DUP_TOP", "DUP_TOP_TWO",
+    "EXTENDED_ARG", "GEN_START", "IS_OP", "JUMP_ABSOLUTE", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT",
+    "JUMP_FORWARD", "KW_NAMES", "LOAD_ASSERTION_ERROR", "LOAD_BUILD_CLASS", "LOAD_CLOSURE", "LOAD_CONST",
+    "LOAD_DEREF", "LOAD_FAST", "LOAD_FAST_AND_CLEAR", "LOAD_FAST_CHECK", "LOAD_FAST_LOAD_FAST", "LOAD_GLOBAL",
+    "LOAD_NAME", "MAKE_CELL", "MAKE_FUNCTION", "NOP", "POP_BLOCK", "POP_EXCEPT", "POP_TOP", "PUSH_EXC_INFO",
+    "PUSH_NULL", "RESUME", "RETURN_CONST", "RETURN_GENERATOR", "RETURN_VALUE", "ROT_THREE", "ROT_TWO",
+    "STORE_DEREF", "STORE_FAST", "STORE_FAST_LOAD_FAST", "STORE_FAST_STORE_FAST", "STORE_GLOBAL", "STORE_NAME",
+    "SWAP", "UNARY_NOT", "YIELD_VALUE",
+})  # fmt: skip
+_TRUTH_TESTS: Final = ("POP_JUMP_", "JUMP_IF_")
 HARMLESS: Final = frozenset(
-    number
-    for name, number in opmap.items()
-    if name in _HARMLESS_NAMES or name.startswith(("POP_JUMP_", "JUMP_IF_"))
+    number for name, number in opmap.items() if name in _HARMLESS_NAMES or name.startswith(_TRUTH_TESTS)
 )
-"""Instructions that write nowhere but into variables. A truth test is taken for one: a ``__bool__`` of the user's is followed
-itself, and no array's or tensor's writes."""
+"""Instructions that write nowhere but into variables. A truth test counts as one: a ``__bool__`` of the user's is
+followed itself, and no array's or tensor's writes."""
 
 _CACHE: Final = opmap.get("CACHE", -1)
 
@@ -79,10 +81,7 @@ def can_write(code: CodeType, line: int, lasti: int = -1) -> bool:
     if known is None:
         if len(_verdicts) > 2048:
             _verdicts.clear()
-        known = _verdicts[key] = (
-            code,
-            _look_up(code, line, lasti),
-        )  # holding the code keeps its id from being used again
+        known = _verdicts[key] = (code, _look_up(code, line, lasti))  # a code that is held keeps its id
     return known[1]
 
 
@@ -129,7 +128,7 @@ class Suspect(NamedTuple):
 
 
 def user_frame(frame: FrameType | None) -> FrameType | None:
-    """The nearest frame of the user's at or below ``frame``: what a library writes, it writes in the name of that line."""
+    """The nearest frame of the user's from here outwards: a library writes in the name of that line."""
     while frame is not None and KINDS_OF_FILES[frame.f_code.co_filename]:
         frame = frame.f_back
     return frame
@@ -179,10 +178,10 @@ def _clocks_run() -> bool:
 
 
 def processor_times() -> dict[int, int]:
-    """Nanoseconds of processor time of every thread with a Python frame, by thread ident; empty where it cannot be asked."""
+    """Nanoseconds of processor time of every thread with a Python frame, by ident; empty where none can be had."""
     if not _clocks_run():
         return {}
-    # One chain of C calls: a thread named by _current_frames cannot end before its clock is asked for, so no stale ident.
+    # One chain of C calls: no thread that _current_frames names can end before its clock is asked for.
     asked, idents = tee(chain.from_iterable(starmap(sys._current_frames, [()])))
     clocks = list(map(time.pthread_getcpuclockid, asked))
     times = {}
