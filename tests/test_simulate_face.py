@@ -1,4 +1,4 @@
-"""``torch.cuda`` and ``torch.accelerator`` on the simulated device: devices, streams, events, pinned memory, random state."""
+"""``torch.cuda`` and ``torch.accelerator``, simulated: devices, streams, events, pinned memory, random state."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from tensorwatch_guard.simulate import simulated_accelerator
 from torch import nn
-from torch.cuda import Event as CudaEvent
-from torch.cuda import Stream as CudaStream
 from torch.utils.data import DataLoader, TensorDataset
+
+from tensorwatch_guard.simulate import simulated_accelerator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +48,12 @@ def test_it_is_there() -> None:
 def test_memory_statistics_are_zero() -> None:
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    assert torch.cuda.memory_allocated() == torch.cuda.max_memory_allocated() == torch.cuda.memory_reserved() == 0
+    assert (
+        torch.cuda.memory_allocated()
+        == torch.cuda.max_memory_allocated()
+        == torch.cuda.memory_reserved()
+        == 0
+    )
 
 
 def test_the_current_device() -> None:
@@ -85,7 +89,9 @@ def test_host_and_device_do_not_mix() -> None:
     x, host = torch.ones(2, 2, device="cuda"), torch.ones(2, 2)
     with pytest.raises(RuntimeError, match="found at least two devices, cuda:0 and cpu!"):
         x + host
-    with pytest.raises(RuntimeError, match=r"got mat2 is on cpu, different from other tensors on cuda:0 .*wrapper_CUDA_mm"):
+    with pytest.raises(
+        RuntimeError, match=r"got mat2 is on cpu, different from other tensors on cuda:0 .*wrapper_CUDA_mm"
+    ):
         x @ host
     with pytest.raises(RuntimeError, match="indices should be either on cpu or on the same device"):
         host[torch.tensor([0], device="cuda")]
@@ -165,7 +171,9 @@ def test_pinned_memory() -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_pinned_data_loader(workers: int) -> None:
-    loader = DataLoader(TensorDataset(torch.arange(12.0), torch.arange(12)), 4, pin_memory=True, num_workers=workers)
+    loader = DataLoader(
+        TensorDataset(torch.arange(12.0), torch.arange(12)), 4, pin_memory=True, num_workers=workers
+    )
     seen = []
     for x, y in loader:
         assert x.is_pinned()
@@ -229,7 +237,12 @@ def test_modes_see_what_they_see_on_a_gpu() -> None:
         x = torch.tensor([1.0], device="cuda")
         (x + 1).item()
         x.cpu()
-    assert seen.names == ["aten.lift_fresh.default", "aten.add.Tensor", "aten._local_scalar_dense.default", "aten._to_copy.default"]
+    assert seen.names == [
+        "aten.lift_fresh.default",
+        "aten.add.Tensor",
+        "aten._local_scalar_dense.default",
+        "aten._to_copy.default",
+    ]
 
 
 def test_storages() -> None:
@@ -273,7 +286,10 @@ def test_autocast() -> None:
 
 def test_anomaly_mode() -> None:
     x = torch.zeros(1, device="cuda", requires_grad=True)
-    with torch.autograd.detect_anomaly(check_nan=True), pytest.raises(RuntimeError, match="returned nan values"):
+    with (
+        torch.autograd.detect_anomaly(check_nan=True),
+        pytest.raises(RuntimeError, match="returned nan values"),
+    ):
         (x.sqrt() * 0).sum().backward()
 
 
@@ -290,7 +306,12 @@ def test_torch_script_and_compile() -> None:
 def test_saving_from_one_device_to_another() -> None:
     file = io.BytesIO()
     torch.save(torch.arange(3.0, device="cuda:1"), file)
-    for location, device in ((None, "cuda:1"), ("cuda:0", "cuda:0"), ("cpu", "cpu"), ({"cuda:1": "cuda:0"}, "cuda:0")):
+    for location, device in (
+        (None, "cuda:1"),
+        ("cuda:0", "cuda:0"),
+        ("cpu", "cpu"),
+        ({"cuda:1": "cuda:0"}, "cuda:0"),
+    ):
         file.seek(0)
         assert str(torch.load(file, map_location=location).device) == device
     assert pickle.loads(pickle.dumps(torch.ones(2, device="cuda:1"))).device.index == 1

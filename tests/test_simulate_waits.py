@@ -1,7 +1,7 @@
 """What must and must not wait on the simulated device, seen through PyTorch's own gpu_trace call-backs.
 
-The calls are PyTorch's ``test_sync_warning`` and more. Two of that kind are told otherwise than one might think: ``x[0] = 1`` on a
-1-D tensor copies a host number over, and ``masked_scatter`` needs no count.
+The calls are PyTorch's ``test_sync_warning`` and more. Two are not what one might think: ``x[0] = 1`` on a 1-D
+tensor copies a host number over, and ``masked_scatter`` needs no count.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from tensorwatch_guard.operations import BY_OVERLOAD
-from tensorwatch_guard.simulate import simulated_accelerator
 from torch import nn
 from torch.cuda import _gpu_trace
 from torch.nn.functional import cross_entropy, ctc_loss, one_hot
+
+from tensorwatch_guard.operations import BY_OVERLOAD
+from tensorwatch_guard.simulate import simulated_accelerator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -172,7 +173,12 @@ def test_waits(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("item", "stream"), ("stream.synchronize", "stream"), ("synchronize", "device"), ("event.synchronize", "event")],
+    [
+        ("item", "stream"),
+        ("stream.synchronize", "stream"),
+        ("synchronize", "device"),
+        ("event.synchronize", "event"),
+    ],
 )
 def test_each_kind_of_wait_has_its_call_back(name: str, kind: str) -> None:
     values = Values()
@@ -216,7 +222,9 @@ class _Encoder(nn.Module):
 MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[], torch.Tensor]]] = {
     "mlp": (lambda: nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3)), lambda: torch.randn(4, 8)),
     "cnn": (
-        lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)),
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)
+        ),
         lambda: torch.randn(4, 1, 6, 6),
     ),
     "lstm": (_Lstm, lambda: torch.randn(4, 5, 8)),
@@ -282,7 +290,9 @@ def test_moves_of_the_table_on_device_tensors() -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda", 0)
     assert move("aten._to_copy.default", host, device=cuda) == [("h2d", 16, False, True)]
     assert move("aten._to_copy.default", host, device=cuda, non_blocking=True) == [("h2d", 16, False, True)]
-    assert move("aten._to_copy.default", host.pin_memory(), device=cuda, non_blocking=True) == [("h2d", 16, True, False)]
+    assert move("aten._to_copy.default", host.pin_memory(), device=cuda, non_blocking=True) == [
+        ("h2d", 16, True, False)
+    ]
     assert move("aten._to_copy.default", x, device=cpu) == [("d2h", 16, False, True)]
     assert move("aten._to_copy.default", x, device=cpu, non_blocking=True) == [("d2h", 16, True, False)]
     assert move("aten._to_copy.default", x, dtype=torch.half) == []
@@ -299,6 +309,6 @@ def test_moves_of_the_table_on_device_tensors() -> None:
     assert move("aten.lift_fresh.default", host) == []
     strided = torch.ones(4, 4).pin_memory()[:, ::2]
     assert move("aten._to_copy.default", strided, device=cuda, non_blocking=True) == [("h2d", 32, True, True)]
-    assert move("aten._to_copy.default", host.pin_memory(), device=cuda, dtype=torch.half, non_blocking=True) == [
-        ("h2d", 8, True, True)
-    ]
+    assert move(
+        "aten._to_copy.default", host.pin_memory(), device=cuda, dtype=torch.half, non_blocking=True
+    ) == [("h2d", 8, True, True)]

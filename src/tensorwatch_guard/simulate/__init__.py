@@ -1,6 +1,7 @@
-"""A simulated accelerator: GPU code runs unchanged on a machine without a GPU, on CPU arithmetic, with genuine ``cuda`` tensors.
+"""A simulated accelerator: GPU code runs unchanged without a GPU, with genuine ``cuda`` tensors over CPU memory.
 
-Importing this room imports no torch. How it is built, and what it cannot do: ``docs/simulated-accelerator.md``.
+Importing this room imports no torch. How it is built, and what it cannot do: ``docs/simulated-
+accelerator.md``.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ def simulated_accelerator(
 ) -> SimulatedAccelerator:
     """A context manager in which this process has an accelerator.
 
-    Tensors on it are plain ``torch.Tensor`` objects on the device ``cuda``; their arithmetic is that of the CPU. It is
-    process-wide, for all threads. Enter it before the first backward of the process (in ``conftest.py``, say): then
-    backward runs on device threads as on a GPU.
+    Tensors on it are plain ``torch.Tensor`` objects on the device ``cuda``; their arithmetic is that of the
+    CPU. It is process-wide, for all threads. Enter it before the first backward of the process (in
+    ``conftest.py``, say): then backward runs on device threads as on a GPU.
 
     Args:
         name: the device type; only ``cuda`` can be simulated.

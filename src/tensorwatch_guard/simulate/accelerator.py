@@ -11,7 +11,7 @@ from . import copying, device, engine, face, recurrent
 from .copying import Copies
 from .machine import Machine
 from .patches import Patches
-from .refusal import SimulatorUnavailable, cannot
+from .refusal import SimulatorUnavailableError, cannot
 from .registry import Registry
 from .tensors import CPU, empty, neg_view, resize, to_device
 
@@ -35,15 +35,15 @@ class SimulatedAccelerator:
         self._machine: Machine | None = None
         self._registry: Registry | None = None
 
-    def __enter__(self) -> SimulatedAccelerator:
+    def __enter__(self) -> SimulatedAccelerator:  # noqa: PYI034 -- Self came with 3.11
         """Put everything in place, or nothing.
 
         Raises:
-            SimulatorUnavailable: a real device is there, one is simulated already, or this PyTorch or platform lacks
-                something that the construction needs.
+            SimulatorUnavailableError: a real device is there, one is simulated already, or this PyTorch or
+                platform lacks something that the construction needs.
         """
         if _inside:
-            raise SimulatorUnavailable("a simulated accelerator is active already; they do not nest")
+            raise SimulatorUnavailableError("a simulated accelerator is active already; they do not nest")
         device.check_platform()
         self._patches = Patches()
         _inside.append(self)
@@ -111,13 +111,21 @@ def _factories(machine: Machine) -> dict[str, Any]:
         return empty(size, index=machine.index(device), dtype=dtype, memory_format=memory_format)
 
     def empty_strides(
-        size: Any, stride: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None
+        size: Any,
+        stride: Any,
+        *,
+        dtype: Any = None,
+        layout: Any = None,
+        device: Any = None,
+        pin_memory: Any = None,
     ) -> torch.Tensor:
         _check_options(layout, pin_memory)
         return empty(size, index=machine.index(device), dtype=dtype, strides=stride)
 
     def zeros(size: Any, *, dtype: Any = None, device: Any = None, **_: Any) -> torch.Tensor:
-        return to_device(torch._C._VariableFunctions.zeros(size, dtype=dtype, device=CPU), machine.index(device))
+        return to_device(
+            torch._C._VariableFunctions.zeros(size, dtype=dtype, device=CPU), machine.index(device)
+        )
 
     return {
         "aten::empty.memory_format": empty_format,

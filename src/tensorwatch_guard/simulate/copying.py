@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
 from tensorwatch_guard.operations import BY_OVERLOAD, Move, Operation
 
 from .kernels import Kernel, build
-from .machine import Machine
 from .tensors import CPU, ON_CPU, host_kernel, to_device, to_host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .machine import Machine
 
 _aten: Final = torch.ops.aten
 _copy = host_kernel(_aten.copy_.default)
@@ -24,18 +28,19 @@ def _moves(name: str, *args: Any, **kwargs: Any) -> tuple[Move, ...]:
     return row.moves(args, kwargs) if row is not None and row.moves is not None else ()
 
 
-def is_pinned(tensor: torch.Tensor, device: Any = None) -> bool:
+def is_pinned(tensor: torch.Tensor, _device: Any = None) -> bool:
     """Whether a host tensor's memory was asked for as pinned."""
     return tensor.is_cpu and getattr(tensor.untyped_storage(), "pinned", False)
 
 
 def pinned(tensor: torch.Tensor) -> torch.Tensor:
     """The same tensor, its memory marked as pinned."""
-    tensor.untyped_storage().pinned = True
+    storage: Any = tensor.untyped_storage()
+    storage.pinned = True
     return tensor
 
 
-def _pin_memory(tensor: torch.Tensor, device: Any = None) -> torch.Tensor:
+def _pin_memory(tensor: torch.Tensor, _device: Any = None) -> torch.Tensor:
     return pinned(_clone(ON_CPU, tensor))
 
 
@@ -53,8 +58,8 @@ class Copies:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._copy_here = build(_aten.copy_.default, machine)
-        self._convert_here = build(_aten._to_copy.default, machine)
+        self._copy_here: Callable[..., torch.Tensor] = build(_aten.copy_.default, machine)
+        self._convert_here: Callable[..., torch.Tensor] = build(_aten._to_copy.default, machine)
 
     def kernels(self) -> dict[str, Kernel]:
         """By overload name."""
@@ -76,7 +81,9 @@ class Copies:
         self._transfer(_host_side(into), _host_side(source), into, moves)
         return into
 
-    def copy_each(self, into: list[torch.Tensor], sources: list[torch.Tensor], non_blocking: bool = False) -> None:
+    def copy_each(
+        self, into: list[torch.Tensor], sources: list[torch.Tensor], non_blocking: bool = False
+    ) -> None:
         """``_foreach_copy_``: one copy after the other."""
         for target, source in zip(into, sources, strict=True):
             self.copy(target, source, non_blocking)
@@ -127,7 +134,7 @@ class Copies:
     def _transfer(
         self, into: torch.Tensor, source: torch.Tensor, result: torch.Tensor, moves: tuple[Move, ...]
     ) -> None:
-        """Copy now, or leave it in flight. ``into`` and ``source`` are host sides, ``result`` what the program holds."""
+        """Copy now, or leave it in flight: host sides, and ``result``, which the program holds."""
         late = self._machine.late
         if late is None or not self._is_late(moves):
             _copy(ON_CPU, into, source)

@@ -1,29 +1,31 @@
-"""The autograd engine and a device that it does not know: PyTorch counts devices once, at the first backward of the process."""
+"""The autograd engine and a device that it may not know: it counts devices once, at the first backward."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch.autograd import graph
 
-from .patches import Patches
 from .tensors import CPU, to_device
 
+if TYPE_CHECKING:
+    from .patches import Patches
+
 _TOO_LATE: Final = (
-    "simulated_accelerator() was entered after the process had run a backward: PyTorch has counted its devices already. "
-    "Backward runs on the calling thread, not on a device thread as on a GPU; values are the same. Enter it earlier to "
-    "have the threads too."
+    "simulated_accelerator() was entered after the process had run a backward: PyTorch has counted its devices "
+    "already. Backward runs on the calling thread, not on a device thread as on a GPU; values are the same. "
+    "Enter it earlier to have the threads too."
 )
 
 
 def install(count: int, patches: Patches) -> bool:
-    """Run one small backward on the last device. Where the engine has no thread for it, use the caller's. True: it has."""
+    """Try one small backward on the last device: whether the engine has a thread for it. If not, use the caller's."""
     probe = to_device(torch._C._VariableFunctions.zeros(1, device=CPU), count - 1).requires_grad_()
     try:
         with torch.enable_grad():
-            probe.clone().backward()
+            probe.clone().backward()  # type: ignore[no-untyped-call]
     except RuntimeError:
         run = graph._engine_run_backward
 

@@ -6,16 +6,19 @@ Names that are put in place here are taken away on the way out. What stays unkno
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
 from . import pinning, streams
-from .machine import Machine
-from .patches import Patches
 from .refusal import cannot
 from .tensors import device_storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .machine import Machine
+    from .patches import Patches
 
 _CUDA: Final = 1
 _MEMORY: Final = 80 << 30
@@ -32,7 +35,7 @@ def _none_counted(*_: Any, **__: Any) -> dict[str, Any]:
 def _functions(machine: Machine) -> dict[str, Callable[..., Any]]:
     """``torch._C._cuda_*``."""
 
-    def set_stream(stream_id: int, device_index: int, device_type: int = _CUDA) -> None:
+    def set_stream(stream_id: int, device_index: int, device_type: int = _CUDA) -> None:  # noqa: ARG001 -- its name is given
         machine.exchange(device_index)
         machine.thread.streams[device_index] = stream_id
 
@@ -77,7 +80,7 @@ def _accelerator_functions(machine: Machine) -> dict[str, Callable[..., Any]]:
         "exchangeDevice": machine.exchange,
         "maybeExchangeDevice": machine.exchange,
         "synchronizeDevice": machine.wait_for_device,
-        "getStream": lambda index: torch.cuda.current_stream(index),
+        "getStream": torch.cuda.current_stream,
         "setStream": torch.cuda.set_stream,
         "isAllocatorInitialized": lambda: True,
         "emptyCache": _nothing,
@@ -120,7 +123,7 @@ def _module_names(machine: Machine) -> Mapping[str, Any]:
         "_maybe_exchange_device": machine.exchange,
         "_get_device_properties": lambda _: _properties(),
         "default_generators": (torch.default_generator,) * machine.count,
-        "is_bf16_supported": lambda including_emulation=True: True,
+        "is_bf16_supported": lambda *_, **__: True,
         "is_current_stream_capturing": lambda: False,
     }
 
@@ -157,7 +160,7 @@ def _without_nested_tensors(patches: Patches) -> None:
 
 
 def _refuse_graphs(patches: Patches) -> None:
-    def refuse(cls: Any, *_: Any, **__: Any) -> Any:
+    def refuse(*_: Any, **__: Any) -> Any:
         raise cannot("CUDA graphs")
 
     patches.put(torch._C._CUDAGraph, "__new__", staticmethod(refuse))
@@ -166,7 +169,8 @@ def _refuse_graphs(patches: Patches) -> None:
 def _storages(machine: Machine, patches: Patches) -> None:
     """Storages made from Python: PyTorch would ask for CUDA's allocator."""
     storage_class = torch.UntypedStorage
-    create, resize = storage_class.__new__, storage_class.resize_
+    create: Callable[..., Any] = storage_class.__new__
+    resize = storage_class.resize_
 
     def new(cls: Any, *args: Any, device: Any = None, **kwargs: Any) -> Any:
         if device is None:
@@ -181,7 +185,7 @@ def _storages(machine: Machine, patches: Patches) -> None:
             raise cannot("UntypedStorage.resize_ (FSDP)")
         resize(self, size)
 
-    def share(self: torch.UntypedStorage, *_: Any, **__: Any) -> Any:
+    def share(*_: Any, **__: Any) -> Any:
         raise cannot("sharing device memory with other processes")
 
     patches.put(storage_class, "__new__", staticmethod(new))

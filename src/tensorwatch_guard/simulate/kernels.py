@@ -1,25 +1,27 @@
 """Kernels: one way for every operation that has a CPU kernel.
 
-A kernel gets device tensors, gives the CPU kernel their twins, and lifts the results back. When the host waits and what
-crosses between devices is read from the operations table.
+A kernel gets device tensors, gives the CPU kernel their twins, and lifts the results back. When the host
+waits and what crosses between devices is read from the operations table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
 from tensorwatch_guard.operations import BY_OVERLOAD, waits
 
-from .machine import Machine
 from .messages import check_devices
 from .refusal import cannot
 from .schema import DEVICE, GENERATOR, PINNED, PLAIN, TENSOR, TENSORS, Plan, plan_of
 from .streams import is_device_generator
 from .tensors import CPU, ON_CPU, fresh_twin, host_kernel, move_into, to_device, to_host
+
+if TYPE_CHECKING:
+    from .machine import Machine
 
 Kernel = Callable[..., Any]
 # Kernels that never look at the device: they change sizes, strides and storages of the device tensor itself.
@@ -63,7 +65,7 @@ def _plain_value(kind: int, value: Any) -> Any:
 def _lower_keywords(
     kwargs: Mapping[str, Any], named: Mapping[str, int], index: int, machine: Machine
 ) -> tuple[dict[str, Any], int, bool]:
-    """(host keywords, the device's number, whether some tensor is elsewhere). ``device=`` counts where no tensor does."""
+    """(host keywords, device number, whether some tensor is elsewhere); ``device=`` counts where no tensor does."""
     keywords, stranger = dict(kwargs), False
     for name, value in kwargs.items():
         kind = named[name]
@@ -81,16 +83,13 @@ def _lower_keywords(
 
 
 def _tensors(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
-    found = []
-    for value in (*args, *kwargs.values()):
-        for item in value if isinstance(value, (list, tuple)) else (value,):
-            if isinstance(item, _Tensor) and not item.is_cpu:
-                found.append(item)
-    return found
+    values = [*args, *kwargs.values()]
+    flat = [item for value in values for item in (value if isinstance(value, (list, tuple)) else (value,))]
+    return [item for item in flat if isinstance(item, _Tensor) and not item.is_cpu]
 
 
 def _announcer(plan: Plan, machine: Machine) -> Kernel | None:
-    """What is said before an operation runs: late copies it needs, its wait, its moves; None where there is nothing to say."""
+    """What comes before an operation: late copies it needs, its wait, its moves; None where nothing does."""
     row, late = BY_OVERLOAD[plan.name], machine.late
     looks = row is not None and row.waits != "never"
     moves = None if row is None else row.moves
@@ -100,7 +99,7 @@ def _announcer(plan: Plan, machine: Machine) -> Kernel | None:
     def announce(args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         if late is not None and late.pending:
             late.before(_tensors(args, kwargs))
-        if looks and waits(row, args, kwargs):
+        if looks and row is not None and waits(row, args, kwargs):
             machine.wait()
         if moves is not None:
             for move in moves(args, kwargs):
@@ -109,8 +108,10 @@ def _announcer(plan: Plan, machine: Machine) -> Kernel | None:
     return announce
 
 
-def _lowering(plan: Plan, machine: Machine) -> Kernel:
-    """A function from arguments to (host arguments, host keywords, device number, whether numbers stand for tensors)."""
+def _lowering(  # noqa: C901 -- the hot way: one loop, no calls
+    plan: Plan, machine: Machine
+) -> Kernel:
+    """From arguments to (host arguments, host keywords, device number, whether numbers stand for tensors)."""
     kinds, named, current = plan.kinds, plan.named, machine.index
     announce = _announcer(plan, machine)
 
@@ -182,7 +183,7 @@ def _lift(result: Any, args: Sequence[Any], host: Sequence[Any], index: int) -> 
 
 
 def _quick_lowering(plan: Plan) -> Callable[[Sequence[Any], list[Any]], int]:
-    """The short way for plain arguments: fills ``host`` and returns the device's number, or -1 where more care is needed."""
+    """The short way for plain arguments: fills ``host``, returns the device's number, or -1 where care is needed."""
     kinds = plan.kinds
 
     def lower(args: Sequence[Any], host: list[Any]) -> int:
@@ -256,7 +257,9 @@ def _into_outs(plan: Plan, machine: Machine) -> Kernel:
         except RuntimeError as error:
             if "not resizable" not in str(error):
                 raise
-            twins = {name: _scratch(ON_CPU, (0,), dtype=tensor.dtype, device=CPU) for name, tensor in given.items()}
+            twins = {
+                name: _scratch(ON_CPU, (0,), dtype=tensor.dtype, device=CPU) for name, tensor in given.items()
+            }
             run(host, {**keywords, **twins}, numbers)
         for name, tensor in given.items():
             twin = twins[name]

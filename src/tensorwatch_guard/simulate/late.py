@@ -1,19 +1,21 @@
 """Copies that complete late, as on a device that is busy: asynchronous copies made visible.
 
-A pinned ``non_blocking`` copy to the device reads the host's buffer only before the next operation that touches its target; a copy
-to the host is filled in at the next synchronisation, with the values the source has now. Both orders are ones that a real
-device may choose.
+A pinned ``non_blocking`` copy to the device reads the host's buffer only before the next operation that
+touches its target; a copy to the host is filled in at the next synchronisation, with the values the source
+has now. Both orders are ones that a real device may choose.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from .tensors import ON_CPU, host_kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _copy = host_kernel(torch.ops.aten.copy_.default)
 _clone = host_kernel(torch.ops.aten.clone.default)
@@ -34,7 +36,7 @@ class LateCopies:
         self._lock = threading.RLock()
 
     def to_device(self, into: torch.Tensor, source: torch.Tensor, storage: int) -> None:
-        """Read ``source`` no earlier than the first operation on the device storage of ``into``. Both are host tensors."""
+        """Read ``source`` only before the next operation on the device ``storage``; both tensors are host sides."""
         with self._lock:
             self.pending.append(_Copy(into, source, storage))
 

@@ -1,4 +1,4 @@
-"""The state of the simulated machine: its devices, each thread's current device and streams, waits and copies in flight."""
+"""The simulated machine: its devices, each thread's current device and streams, waits and copies in flight."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import itertools
 import os
 import threading
 import warnings
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch.cuda import _gpu_trace
 
-from tensorwatch_guard.operations import Move
-
 from .late import LateCopies
-from .refusal import SimulatorUnavailable
+from .refusal import SimulatorUnavailableError
+
+if TYPE_CHECKING:
+    from tensorwatch_guard.operations import Move
 
 FORKED: Final = (
     "Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, "
@@ -32,7 +33,8 @@ class _Thread(threading.local):
 class Machine:
     """One simulated accelerator with ``count`` devices.
 
-    ``late`` is None where copies complete at once. ``debug`` is the level of ``torch.cuda.set_sync_debug_mode``.
+    ``late`` is None where copies complete at once. ``debug`` is the level of
+    ``torch.cuda.set_sync_debug_mode``.
     """
 
     def __init__(self, count: int, *, late: bool) -> None:
@@ -44,20 +46,25 @@ class Machine:
         self.stream_ids = itertools.count(1)
         self.event_ids = itertools.count(1)
         # PyTorch's own functions, before others take their names: the guard's current device is the calling thread's.
-        self._get_current, self._set_current = torch._C._accelerator_getDeviceIndex, torch._C._accelerator_setDeviceIndex
+        self._get_current, self._set_current = (
+            torch._C._accelerator_getDeviceIndex,
+            torch._C._accelerator_setDeviceIndex,
+        )
 
     def check_devices(self) -> None:
         """See that PyTorch's inert guard knows the last device; called once ``torch.cuda`` says that it is there.
 
         Raises:
-            SimulatorUnavailable: it does not.
+            SimulatorUnavailableError: it does not.
         """
         if self.count > 1:
             self._set_current(self.count - 1)
             seen = self._get_current()
             self._set_current(0)
             if seen != self.count - 1:
-                raise SimulatorUnavailable(f"PyTorch {torch.__version__} can be given one simulated device only")
+                raise SimulatorUnavailableError(
+                    f"PyTorch {torch.__version__} can be given one simulated device only"
+                )
 
     @property
     def forked(self) -> bool:
@@ -98,7 +105,9 @@ class Machine:
         if self.debug:
             self._complain()
         if _gpu_trace.StreamSynchronizationCallbacks.callback_list:
-            _gpu_trace.StreamSynchronizationCallbacks.fire_callbacks(self.stream() if stream is None else stream)
+            _gpu_trace.StreamSynchronizationCallbacks.fire_callbacks(
+                self.stream() if stream is None else stream
+            )
         self.complete()
 
     def wait_for_device(self, number: int | None = None) -> None:
@@ -115,7 +124,7 @@ class Machine:
         self.complete()
 
     def moved(self, move: Move) -> None:
-        """The waiting that a copy brings. What was asked to be asynchronous waits, if it must, where no hook of CUDA sees it."""
+        """The waiting that a copy brings. One that was asked not to block, and must, is seen by no hook of CUDA."""
         if not move.non_blocking and move.direction != "d2d":
             self.wait()
         elif move.blocking:

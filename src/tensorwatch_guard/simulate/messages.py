@@ -1,17 +1,19 @@
 """PyTorch's own sentences about tensors on different devices (``c10/core/DeviceGuard``, ``TensorIterator.cpp``, 2.13).
 
-The name of the generated wrapper (``wrapper_CUDA_addmm``) follows the rule of the code generator: an underscore more where the
-operation is not a structured one.
+The name of the generated wrapper (``wrapper_CUDA_addmm``) follows the rule of the code generator: an
+underscore more where the operation is not a structured one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .schema import Plan
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from .schema import Plan
 
 
 def _given(plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, torch.Tensor]]:
@@ -33,7 +35,9 @@ def check_devices(plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
     if not odd:
         return
     if plan.indexes and args[0].is_cpu:
-        raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu)")
+        raise RuntimeError(
+            "indices should be either on cpu or on the same device as the indexed tensor (cpu)"
+        )
     if plan.pointwise:
         other = odd[0][1].device
         raise RuntimeError(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _MISSING: Final = object()
 
 
 class Patches:
-    """Everything replaced, undone in reverse order. A name that somebody else has replaced meanwhile is left to them."""
+    """Everything replaced, undone in reverse order. What somebody else has replaced meanwhile is left to them."""
 
     def __init__(self) -> None:
         self._undo = ExitStack()

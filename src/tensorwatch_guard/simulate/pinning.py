@@ -1,15 +1,18 @@
-"""Factories with ``pin_memory=True``: a CPU build has no allocator for pinned memory, so the wish is taken and the memory marked."""
+"""Factories with ``pin_memory=True``: a CPU build cannot pin, so the wish is taken and the memory marked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import wraps
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
 from .copying import pinned
-from .patches import Patches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .patches import Patches
 
 _FACTORIES: Final = (
     "empty", "zeros", "ones", "full", "rand", "randn", "randint", "randperm", "arange", "eye", "linspace", "tensor",
@@ -41,9 +44,10 @@ def install(patches: Patches) -> None:
         factory = getattr(torch, name)
         wrapper = _pinning(factory)
         patches.put(torch, name, wrapper)
-        script_name = _builtins._find_builtin(factory)
+        script_name = _builtins._find_builtin(factory)  # type: ignore[no-untyped-call]
         if script_name is not None:
             _builtins._register_builtin(wrapper, script_name)
-            patches.call(_builtins._get_builtin_table().pop, id(wrapper), None)
+            table = _builtins._get_builtin_table()  # type: ignore[no-untyped-call]
+            patches.call(table.pop, id(wrapper), None)
     for name in _METHODS:
         patches.put(torch.Tensor, name, _pinning(getattr(torch.Tensor, name)))

@@ -1,20 +1,23 @@
 """The fused cells of LSTM and GRU: PyTorch takes them for every CUDA tensor, and has no CPU kernel for them.
 
-Formulas of ``aten/src/ATen/native/cuda/RNN.cu``. The unfused CPU path adds in another order, so results agree with a CPU run
-to the last digits only.
+Formulas of ``aten/src/ATen/native/cuda/RNN.cu``. The unfused CPU path adds in another order, so results agree
+with a CPU run to the last digits only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from .kernels import Kernel
 from .tensors import to_device, to_host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .kernels import Kernel
 
 Some = Tensor | None
 

@@ -7,15 +7,15 @@ import sys
 from tensorwatch_guard.sites import site_of, trail
 
 
-class SimulatorUnavailable(RuntimeError):
+class SimulatorUnavailableError(RuntimeError):
     """The accelerator cannot be simulated in this process; nothing was changed."""
 
 
-class CannotSimulate(NotImplementedError):
+class CannotSimulateError(NotImplementedError):
     """A program met something that a real device does and the simulated one does not."""
 
 
-def cannot(what: str, instead: str = "") -> CannotSimulate:
+def cannot(what: str, instead: str = "") -> CannotSimulateError:
     """The error that names the operation and the user's line, to be raised by the caller."""
     seen = trail(sys._getframe(1))
     where = ""
@@ -23,4 +23,4 @@ def cannot(what: str, instead: str = "") -> CannotSimulate:
         site = site_of(seen.code, seen.lasti)
         where = f' (File "{site.file}", line {site.line}, in {site.function})'
     text = f"the simulated accelerator cannot do {what}{where}"
-    return CannotSimulate(f"{text}: {instead}" if instead else text)
+    return CannotSimulateError(f"{text}: {instead}" if instead else text)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
 from .kernels import Kernel, build, native
 from .machine import FORKED, Machine
 from .refusal import cannot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 _KEY: Final = "CUDA"
 _LAYOUTS: Final = ("SparseCUDA", "SparseCsrCUDA", "NestedTensorCUDA", "QuantizedCUDA")
@@ -45,6 +47,10 @@ def _overload_of(name: str) -> Any:
     return getattr(getattr(getattr(torch.ops, namespace), base), overload or "default")
 
 
+def _library(namespace: str) -> Any:
+    return torch.library.Library(namespace, "IMPL")  # type: ignore[no-untyped-call]
+
+
 def _refuse_layout(overload: Any, *_: Any, **__: Any) -> Any:
     raise cannot(f"{overload} on sparse, nested or quantized tensors")
 
@@ -66,19 +72,17 @@ class Registry:
         self._machine, self._special, self._host = machine, special, host
         self._ready: dict[Any, Kernel] = {}
         self._make: Callable[[Any], Kernel] = self._kernel_of
-        self._libraries: list[torch.library.Library] = []
+        self._libraries: list[Any] = []
 
     def register(self) -> None:
-        """Put a kernel under CUDA for every operation; what is not named gets one through the fallback when it is met."""
-        library = torch.library.Library("aten", "IMPL")
-        self._libraries.append(library)
+        """Put kernels under CUDA: by name where PyTorch has a composite, through the fallback for all others."""
+        library, fallbacks = (_library(namespace) for namespace in ("aten", "_"))
+        self._libraries += [library, fallbacks]
         for name in dict.fromkeys((*_named(), *_STRIDES, *self._special)):
             kernel = native(_overload_of(name)) if name in _STRIDES else self._entry(name)
             library.m.impl(name, _KEY, kernel, False)
         for name, kernel in self._host.items():
             library.m.impl(name, "CPU", kernel, False)
-        fallbacks = torch.library.Library("_", "IMPL")
-        self._libraries.append(fallbacks)
         fallbacks.fallback(self._fallback, _KEY)
         for key in _LAYOUTS:
             fallbacks.fallback(_refuse_layout, key)

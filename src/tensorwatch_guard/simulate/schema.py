@@ -86,7 +86,9 @@ def plan_of(overload: Any) -> Plan:
     inplace = None
     if len(aliases) == 1 and _written(aliases[0]) and not outs:
         names = aliases[0].before_set
-        inplace = next(i for i, a in enumerate(arguments) if _written(a.alias_info) and a.alias_info.before_set == names)
+        inplace = next(
+            i for i, a in enumerate(arguments) if _written(a.alias_info) and a.alias_info.before_set == names
+        )
     namespace, _, base = schema.name.partition("::")
     indexes = "indices" in kinds and "index" in base
     pointwise = torch.Tag.pointwise in overload.tags

@@ -1,24 +1,26 @@
 """Streams, events and generators of the simulated device, under PyTorch's own Python classes.
 
-A CPU build has ``torch.cuda.Stream`` and ``torch.cuda.Event`` over empty base classes; these are the missing bases. There is one
-queue: an event orders nothing, and waiting for one stream completes all.
+A CPU build has ``torch.cuda.Stream`` and ``torch.cuda.Event`` over empty base classes; these are the missing
+bases. There is one queue: an event orders nothing, and waiting for one stream completes all.
 """
 
 from __future__ import annotations
 
 import time
 import weakref
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch.cuda import _gpu_trace
 
-from .machine import Machine
-from .patches import Patches
+if TYPE_CHECKING:
+    from .machine import Machine
+    from .patches import Patches
 
 _CStream: Final[Any] = torch._C.Stream
 _CGenerator: Final[Any] = torch._C.Generator
 _CEvent: Final[Any] = torch.Event
+_default: Final[Any] = torch.default_generator
 _CUDA: Final = 1
 
 _generators: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
@@ -29,7 +31,7 @@ def is_device_generator(generator: Any) -> bool:
 
     Kernels get a new Python object for the C++ generator, so its address is compared.
     """
-    return generator._cdata == torch.default_generator._cdata or generator._cdata in _generators
+    return generator._cdata == _default._cdata or generator._cdata in _generators
 
 
 class _StreamBase(_CStream):  # type: ignore[misc]
@@ -141,7 +143,7 @@ def install(machine: Machine, patches: Patches) -> None:
         if name not in ("__module__", "__dict__", "__weakref__", "__annotations__", "__doc__"):
             patches.put(event_base, name, value)
     patches.put(event_base, "machine", machine)
-    patches.put(torch, "Stream", _generic_stream(machine))
+    patches.put(torch, "Stream", _generic_stream())
     patches.put(torch, "Event", _generic_event())
     patches.put(torch, "Generator", _generic_generator(machine))
 
@@ -149,20 +151,22 @@ def install(machine: Machine, patches: Patches) -> None:
 def _stream_class(machine: Machine) -> Any:
     """``torch.cuda.Stream`` first, so that its own methods (and whatever watches them) run; then the base."""
     base = type("_CudaStream", (_StreamBase,), {"machine": machine})
-    return type("Stream", (torch.cuda.Stream, base), {"__module__": "torch.cuda", "__init__": _StreamBase.__init__})
+    return type(
+        "Stream", (torch.cuda.Stream, base), {"__module__": "torch.cuda", "__init__": _StreamBase.__init__}
+    )
 
 
 def _is_cuda(device: Any) -> bool:
     return device is None or isinstance(device, int) or torch.device(device).type == "cuda"
 
 
-def _generic_stream(machine: Machine) -> Any:
-    class Stream(_CStream, metaclass=_standing_for(_CStream)):  # type: ignore[misc]
+def _generic_stream() -> Any:
+    class Stream(_CStream, metaclass=_standing_for(_CStream)):  # type: ignore[misc,metaclass]
         def __new__(cls, device: Any = None, *, priority: int = 0, **known: int) -> Any:
             if known:
-                return torch.cuda.Stream(priority=priority, **known)
+                return torch.cuda.Stream(priority=priority, **known)  # type: ignore[no-untyped-call]
             if _is_cuda(device):
-                return torch.cuda.Stream(device, priority=priority)
+                return torch.cuda.Stream(device, priority=priority)  # type: ignore[no-untyped-call]
             return _CStream(device, priority=priority)
 
     return Stream
@@ -175,13 +179,15 @@ def _generic_event() -> Any:
 
     class Event(metaclass=_Known):
         def __new__(cls, device: Any = None, **options: Any) -> Any:
-            return torch.cuda.Event(**options) if _is_cuda(device) else _CEvent(device, **options)
+            if not _is_cuda(device):
+                return _CEvent(device, **options)
+            return torch.cuda.Event(**options)  # type: ignore[no-untyped-call]
 
     return Event
 
 
 def _generic_generator(machine: Machine) -> Any:
-    class Generator(_CGenerator, metaclass=_standing_for(_CGenerator)):  # type: ignore[misc]
+    class Generator(_CGenerator, metaclass=_standing_for(_CGenerator)):  # type: ignore[misc,metaclass]
         def __new__(cls, device: Any = "cpu") -> Any:
             wanted = torch.device(device)
             if wanted.type != "cuda":
@@ -195,6 +201,6 @@ def _generic_generator(machine: Machine) -> Any:
 
         @property
         def device(self) -> torch.device:
-            return self.home
+            return self.home  # type: ignore[no-any-return]
 
     return Generator

@@ -1,26 +1,29 @@
 """The two faces of one memory: a ``cuda`` tensor and its twin, a CPU tensor over the same bytes.
 
-A device tensor that a kernel made keeps its twin on its storage. Tensors with another geometry (views, and whatever was
-given other sizes in place) get a twin made for the one call.
+A device tensor that a kernel made keeps its twin on its storage. Tensors with another geometry (views, and
+whatever was given other sizes in place) get a twin made for the one call.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
 from .device import on_device, on_host
 from .refusal import cannot
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 CPU: Final = torch.device("cpu")
 ON_CPU: Final = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
 _aten: Final = torch.ops.aten
 
 
-def host_kernel(overload: Any) -> Any:
+def host_kernel(overload: Any) -> Callable[..., torch.Tensor]:
     """The straight way to a kernel: ``call(ON_CPU, *args)`` asks no mode, no torch function and no autograd."""
-    return overload._handle.redispatch_boxed
+    return overload._handle.redispatch_boxed  # type: ignore[no-any-return]
 
 
 _set = host_kernel(_aten.set_.source_Storage_storage_offset)
@@ -43,21 +46,20 @@ def to_device(twin: torch.Tensor, index: int) -> torch.Tensor:
         return _conj(ON_CPU, tensor)
     if twin.is_contiguous():
         # The storage is as long as these sizes ask for: a tensor on it with the same sizes starts where it starts.
-        tensor.untyped_storage().twin = (twin, twin.shape, dtype)
+        storage: Any = tensor.untyped_storage()
+        storage.twin = (twin, twin.shape, dtype)
     return tensor
 
 
-def to_host(tensor: torch.Tensor) -> torch.Tensor:
+def to_host(tensor: Any) -> torch.Tensor:
     """The CPU tensor over the memory of a device tensor."""
-    storage = tensor.untyped_storage()
+    storage: Any = tensor.untyped_storage()
     try:
         twin, shape, dtype = storage.twin
     except AttributeError:
         return fresh_twin(tensor)
-    if tensor.shape == shape and tensor.dtype is dtype and tensor.is_contiguous():
-        if not dtype.is_complex or not tensor.is_conj():
-            return twin
-    return fresh_twin(tensor)
+    same = tensor.shape == shape and tensor.dtype is dtype and tensor.is_contiguous()
+    return twin if same and not (dtype.is_complex and tensor.is_conj()) else fresh_twin(tensor)
 
 
 def fresh_twin(tensor: torch.Tensor) -> torch.Tensor:
@@ -92,10 +94,9 @@ def empty(
 
 def device_storage(host: torch.UntypedStorage, index: int) -> torch.UntypedStorage:
     """A ``cuda`` storage over the memory of a CPU storage, which it keeps alive."""
-    storage = torch._C._construct_storage_from_data_pointer(
-        host.data_ptr(), torch.device("cuda", index), host.nbytes()
-    )
-    storage.host = host  # an attribute of a storage lives as long as the C++ storage does
+    build: Callable[..., Any] = torch._C._construct_storage_from_data_pointer
+    storage: torch.UntypedStorage = build(host.data_ptr(), torch.device("cuda", index), host.nbytes())
+    vars(storage)["host"] = host  # an attribute of a storage lives as long as the C++ storage does
     return storage
 
 
