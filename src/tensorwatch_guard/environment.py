@@ -61,14 +61,20 @@ class ProcessGuard:
         if done is None or os.getpid() != self._pid:
             return
         try:
+            from .policy.message import brief
+
+            broken = ""
             try:
                 done.stop()
             except AssertionError as error:
                 if not is_violation(error):
                     raise
                 self.violated = True
+                broken = brief(getattr(error, "findings", ()), getattr(error, "reasons", ()))
             self.report = done.report
             done.finish(sys.stderr)
+            if broken:
+                say(broken)
         except Exception as error:
             self._fail("could not report", error)
         finally:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
 
 from .collector import Collector
 from .options import Config
+from .policy.baseline import load
 from .running import RUNNING
 from .sites import NOWHERE, trail
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .policy.heed import Policy
     from .policy.violation import GuardViolation
     from .report.model import Report
+    from .words import Finding
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,6 +64,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         config.check_files()
         self.config = config
         self._process_report = process_report
+        self.baseline = load(config.baseline) if config.baseline and not config.update_baseline else None
         self._collector: Collector | None = None
         self._entered = False
         self._depth = 0
@@ -99,7 +102,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
             raise RuntimeError("this guard is not open: enter it with `with guard() as g:` or g.start() first")
         self._entered = False
         self._close(None)
-        violation = None if self._process_report else self._policy.at_exit(self.report, None)
+        violation = self._policy.at_exit(self.report, None)
         if violation is not None:
             raise violation
         return self.report
@@ -249,6 +252,10 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
     @property
     def _policy(self) -> Policy:
         return cast("Policy", cast("Collector", self._collector).policy)
+
+    def bites(self, finding: Finding) -> bool:
+        """Whether a finding is to be mended, or a level of this guard asks for it."""
+        return self._policy.bites(finding)
 
     @property
     def violation(self) -> GuardViolation | None:

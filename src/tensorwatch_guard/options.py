@@ -139,6 +139,13 @@ class Config:
         "Also guard DataLoader workers and other child processes.", default=True
     )
     census: bool = _switch_row("Also look for memory that was shared before the guard began.", default=False)
+    baseline: str | None = _row(
+        None,
+        values.path,
+        "a path",
+        "What is in this file is known and passes; what is new, and what became more, breaks it.",
+    )
+    update_baseline: bool = _switch_row("Write the baseline anew from what this run finds.", default=False)
     ignore: Callable[[Finding], object] | None = _row(
         None,
         values.function,
@@ -195,7 +202,7 @@ class Config:
         for key, value in _table_of(path).items():
             name = key.replace("-", "_")
             is_file = (
-                name in {"json", "report"}
+                name in {"json", "report", "baseline"}
                 and isinstance(value, str)
                 and value.strip().lower() not in values.NO
             )
@@ -255,6 +262,15 @@ class Config:
         for label, path in (("report", self.report), ("json", self.json)):
             if isinstance(path, str) and (reason := unwritable(file_for(path))):
                 raise ConfigError(f"{label}={path!r} cannot be written: {reason}")
+        if self.update_baseline and self.baseline is None:
+            raise ConfigError("update_baseline: name the file that is to be written, with baseline=")
+        if self.baseline is not None and self.update_baseline:
+            if reason := unwritable(self.baseline):
+                raise ConfigError(f"baseline={self.baseline!r} cannot be written: {reason}")
+        elif self.baseline is not None:
+            from .policy.baseline import load
+
+            load(self.baseline)
 
 
 OPTIONS: Final[tuple[Option, ...]] = tuple(

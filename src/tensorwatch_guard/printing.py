@@ -22,6 +22,8 @@ def finish(done: guard, report: Report, error: BaseException | None, stream: Tex
     config = done.config
     if config.json is not None:
         _write(report, config.json)
+    if config.baseline is not None and config.update_baseline:
+        _write_baseline(done, report, config.baseline)
     if config.report is False:
         return
     told = isinstance(error, GuardViolation) and not done.is_process_report  # its message says it
@@ -47,6 +49,17 @@ def _write(report: Report, path: str) -> None:
     except OSError as error:
         print(f"tensorwatch_guard: {path} cannot be written ({error}); the report follows", file=sys.stderr)
         _print(report, sys.stderr)
+
+
+def _write_baseline(done: guard, report: Report, path: str) -> None:
+    from .policy.baseline import BaselineError, write
+
+    try:
+        known = write(report, path, done.bites)
+    except BaselineError as error:
+        print(f"tensorwatch_guard: {error}", file=sys.stderr)
+    else:
+        print(f"tensorwatch_guard: {path} holds {known} findings that are let pass from now on", file=sys.stderr)
 
 
 def _write_text(report: Report, path: str) -> None:

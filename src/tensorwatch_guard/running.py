@@ -22,7 +22,7 @@ from .memory import Memory
 from .policy import allow
 from .policy.gate import gate
 from .policy.heed import Policy, settle
-from .policy.stale import stale_allowances, without_ignored
+from .policy.stale import stale_allowances, vanished, without_ignored
 from .policy.violation import GuardViolation, TensorWatchWarning
 from .probes.calls import installation
 from .probes.install import Installation
@@ -75,6 +75,7 @@ class Running:
             self._open.append(collector)
             if collector.policy is None:
                 collector.policy = Policy(opened.config, collector, self.session)
+                collector.policy.baseline = opened.baseline
                 collector.policy.report = lambda: self.report_of(opened, collector)
                 collector.heed = collector.policy.heed if collector.policy.listens else None
             memory = self.session.memory
@@ -171,6 +172,7 @@ class Running:
         found, remarks = without_ignored(self.session, collector, findings(collector, live, steps))
         if collector.policy is not None and collector.policy.over:
             remarks += stale_allowances(collector, everywhere=asked.is_process_report)
+            remarks += vanished(collector, found)
         return Report(
             run=self._run_info(asked, collector, steps),
             findings=found,

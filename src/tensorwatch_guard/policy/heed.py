@@ -21,7 +21,7 @@ from .message import violation_text
 from .violation import GuardViolation, TensorWatchWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from ..collector import Collector, Tally
     from ..current import Here
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..options import Config
     from ..report.model import Report
     from ..session import Session
+    from .baseline import Baseline
 
 _LINKED: Final = frozenset({"mutation", "hazard"})
 """Kinds whose story is put together after the event was counted: they are told once our own work is done."""
@@ -67,8 +68,7 @@ class Policy:
         self.collector = collector
         self.session = session
         self.threads: dict[int, int] = {}
-        self.known: Mapping[str, object] = {}
-        """Findings that a baseline lets pass, by id."""
+        self.baseline: Baseline | None = None
         self.report: Callable[[], Report] | None = None
         self.entered_at = next(ENTRIES)
         self.acts = _acts(config)
@@ -159,8 +159,9 @@ class Policy:
         site = tally.trail.site
         if site is not None and allowed_by_comment(site, tally.kind, direction) is not None:
             return True
-        if self.known and identity(tally.kind, tally.op, tally.trail, tally.extra) in self.known:
-            return True
+        if self.baseline is not None:
+            if identity(tally.kind, tally.op, tally.trail, tally.extra) in self.baseline.known:
+                return True  # up to how many, its comparison says at the end
         finding = self.finding(tally) if self.config.ignore is not None else None
         return finding is not None and ignored(self.session, self.config, finding)
 
@@ -242,6 +243,11 @@ class Policy:
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
+    def bites(self, finding: Finding) -> bool:
+        """Whether a finding that a baseline does not know is to fail: it is to be mended, or a level asks for it."""
+        direction = finding.details.get("direction") if finding.kind == "transfer" else None
+        return finding.severity != "note" or (finding.kind, direction) in self.acts
+
     def violation(self, report: Report, tallies: list[Tally] | None = None) -> GuardViolation | None:
         """The exception for what broke (``tallies``: some of it), with the findings as the report has them."""
         wanted = list(self.broken.values())
@@ -254,10 +260,14 @@ class Policy:
             finding = by_id.get(identity(told.kind, told.op, told.trail, told.extra)) or self.finding(tally)
             if finding is not None and not (tallies is None and ignored(self.session, self.config, finding)):
                 found.setdefault(finding.id, (finding, reason))
+        if self.baseline is not None and self.over:
+            for finding, reason in self.baseline.compare(report, self.bites).reasons():
+                found.setdefault(finding.id, (finding, reason))
         if not found:
             return None
         broken = list(found.values())
-        return GuardViolation(violation_text(broken), [finding for finding, _ in broken], report)
+        findings, reasons = zip(*broken, strict=True)
+        return GuardViolation(violation_text(broken), findings, report, reasons)
 
     def at_exit(self, report: Report, error: BaseException | None) -> Exception | None:
         """What is left to be raised when the guard is left. The user's own exception always wins."""
@@ -271,7 +281,7 @@ class Policy:
             return None
         pending = [self.broken[key][0] for key in self._pending]
         self._pending.clear()
-        violation = self.violation(report, pending) if pending else None
+        violation = self.violation(report, pending) if pending or self.baseline is not None else None
         return violation or self._warning
 
 

@@ -138,6 +138,13 @@ def violation_text(broken: Sequence[tuple[Finding, str]]) -> str:
     return "\n".join([head, *blocks, *tail, how_to_allow(broken[0][0])])
 
 
+def brief(findings: Sequence[Finding], reasons: Sequence[str]) -> str:
+    """A line for each finding that broke something, for where the report itself was shown already."""
+    lines = [f"{where(finding.site)}: {reason}" for finding, reason in zip(findings, reasons, strict=True)]
+    more = len(lines) - MOST_SHOWN
+    return "; ".join(lines[:MOST_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
 def line_text(finding: Finding) -> str:
     """One line, for warnings and logs. The place itself is left to those who show it."""
     text = " ".join((finding.site.source or "").split()) if finding.site else ""

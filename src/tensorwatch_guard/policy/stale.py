@@ -98,6 +98,16 @@ def _comments(seen: dict[str, set[int] | None], used: set[tuple[str, int]], *, d
                 yield Remark("TWG801", f"allow[{kinds}] let nothing pass{_why(comment.reason)}", site_at(file, line))
 
 
+def vanished(collector: Collector, found: tuple[Finding, ...]) -> Iterator[Remark]:
+    """What the baseline knows and this run did not meet."""
+    policy = collector.policy
+    if policy is not None and policy.baseline is not None and collector.config.baseline is not None:
+        there = {finding.id for finding in found}
+        for key, known in policy.baseline.known.items():
+            if key not in there:
+                yield Remark("TWG802", f"gone: {known}", None)
+
+
 def without_ignored(
     session: Session, collector: Collector, found: tuple[Finding, ...]
 ) -> tuple[tuple[Finding, ...], list[Remark]]:

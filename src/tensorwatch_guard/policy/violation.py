@@ -15,13 +15,21 @@ class GuardViolation(AssertionError):  # noqa: N818  # it is no error in the pro
     """A level or a limit of a guard was broken.
 
     Attributes:
-        findings: what broke it, worst first as they were seen.
+        findings: what broke it.
+        reasons: which level, limit or baseline each of them broke, in words.
         report: all that the guard has seen; of the whole block once the block was left. None in another process.
     """
 
-    def __init__(self, message: str, findings: Sequence[Finding] = (), report: Report | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        findings: Sequence[Finding] = (),
+        report: Report | None = None,
+        reasons: Sequence[str] = (),
+    ) -> None:
         super().__init__(message)
         self.findings = tuple(findings)
+        self.reasons = tuple(reasons)
         self.report = report
 
     def __reduce__(self) -> tuple[type[GuardViolation], tuple[str]]:
