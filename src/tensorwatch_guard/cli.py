@@ -1,7 +1,7 @@
 """The command line: ``tensorwatch-guard run | report | diff | doctor``, the same as ``python -m tensorwatch_guard``.
 
-Exit codes: of ``run`` the program's own first, then 1 where the command or the guard failed, 2 where a level or a limit was
-broken; elsewhere 0, 1 and 2 in the same sense. What a command needs is imported when it runs.
+Exit codes: of ``run`` the program's own first, then 1 where the command or the guard failed, 2 where a level or a
+limit was broken; elsewhere 0, 1 and 2 in the same sense. What a command needs is imported when it runs.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _parser() -> _Parser:
     return parser
 
 
-# -- run -----------------------------------------------------------------------------------------------------------------
+# -- run -------------------------------------------------------------------------------------------------------
 
 
 def _add_run(commands: Any) -> None:
@@ -156,7 +156,7 @@ def _next_command(report: Report, config: Config, given: argparse.Namespace) -> 
         _say(f"next, to keep and compare: tensorwatch-guard run --json before.json {shlex.join(program)}")
 
 
-# -- report and diff -----------------------------------------------------------------------------------------------------
+# -- report and diff -------------------------------------------------------------------------------------------
 
 
 def _add_report(commands: Any) -> None:
@@ -233,7 +233,7 @@ def _diff(given: argparse.Namespace) -> int:
     return VIOLATED if found.failing(sorts) else FINE
 
 
-# -- doctor --------------------------------------------------------------------------------------------------------------
+# -- doctor ----------------------------------------------------------------------------------------------------
 
 
 def _add_doctor(commands: Any) -> None:
@@ -243,7 +243,7 @@ def _add_doctor(commands: Any) -> None:
     doctor.set_defaults(command=_doctor, parser=doctor)
 
 
-def _doctor(given: argparse.Namespace) -> int:
+def _doctor(_: argparse.Namespace) -> int:
     from .doctor import examine
 
     found = examine()

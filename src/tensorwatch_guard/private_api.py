@@ -23,7 +23,7 @@ class PrivateName:
     def present(self) -> bool:
         """Whether the name can be reached now; imports what stands in front of it."""
         parts = self.name.split(".")
-        for cut in range(len(parts) - 1, 0, -1):
+        for cut in range(len(parts), 0, -1):
             try:
                 found: object = importlib.import_module(".".join(parts[:cut]))
             except ImportError:
@@ -39,13 +39,13 @@ class PrivateName:
 PRIVATE: Final[tuple[PrivateName, ...]] = (
     PrivateName("sys._getframe", "probes/calls.py", "none: without it there are no sites"),
     PrivateName("torch.compiler._is_compiling_flag", "probes/calls.py", "torch.compiler.is_compiling()", "2.6"),
-    PrivateName("torch._C.DisableTorchFunction", "probes/current.py", "subclasses are not looked into"),
-    PrivateName("torch._C._is_torch_function_mode_enabled", "probes/current.py", "a function mode is taken to be on"),
+    PrivateName("torch._C.DisableTorchFunction", "current.py", "subclasses are not looked into"),
+    PrivateName("torch._C._is_torch_function_mode_enabled", "current.py", "a function mode is taken to be on"),
     PrivateName("torch._C._storage_Use_Count", "sharing/ledger.py", "an alias counts as live while its memory lives"),
     PrivateName("torch._C._activate_gpu_trace", "probes/trace.py", "no trace layer", "2.4"),
     PrivateName("torch.cuda._gpu_trace", "probes/trace.py", "no trace layer", "2.4"),
     PrivateName("torch.xpu._gpu_trace", "probes/trace.py", "no trace layer", "2.4"),
-    PrivateName("torch._C._current_graph_task_id", "probes/current.py", "backward threads have no site", "2.1"),
+    PrivateName("torch._C._current_graph_task_id", "current.py", "backward threads have no site", "2.1"),
     PrivateName("torch._C._autograd._get_sequence_nr", "sharing/graph.py", "stale gradients are only called possible", "2.1"),
     PrivateName("torch._dynamo.eval_frame.skip_code", "probes/install.py", "extra graph breaks after a graph break"),
     PrivateName("torch.jit._builtins._register_builtin", "probes/install.py", "torch.jit.script refuses wrapped functions"),
@@ -53,5 +53,5 @@ PRIVATE: Final[tuple[PrivateName, ...]] = (
     PrivateName(
         "torch.utils.data.dataloader._BaseDataLoaderIter", "probes/spans.py", "no boundary at a DataLoader's next batch"
     ),
-    PrivateName("torch._subclasses.fake_tensor.FakeTensor", "probes/current.py", "fake tensors are seen as real ones"),
+    PrivateName("torch._subclasses.fake_tensor.FakeTensor", "current.py", "fake tensors are seen as real ones"),
 )
