@@ -57,11 +57,13 @@ class Happening:
 class Here:
     """One thread's state. ``busy`` is set while our own code runs torch or NumPy calls that must not be seen."""
 
-    __slots__ = ("busy", "due", "generation", "kept", "name", "open", "shards")
+    __slots__ = ("busy", "due", "generation", "kept", "name", "open", "sample", "shards")
 
     def __init__(self) -> None:
         self.open: Happening | None = None
         self.busy = False
+        self.sample = False
+        """The next read is timed."""
         self.due: list[Any] = []
         """What policy has to say once our own work in this thread is done."""
         self.generation = -1

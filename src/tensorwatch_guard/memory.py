@@ -71,12 +71,15 @@ class Memory:
         tensor: torch.Tensor,
         region: Region,
         owner: Callable[[], Owner],
-        side: object | None,
+        side: torch.Tensor | None,
         file_backed: bool,
     ) -> None:
         """Memory was handed out: an alias finding, and an entry in the ledger."""
         moment = now(at)
-        self.writes.share(row.name, direction, moment, tensor, region, owner, side, file_backed, watch=self.mode != "off")
+        self.writes.share(
+            row.name, direction, moment, tensor.untyped_storage(), region, owner, side, file_backed,
+            watch=self.mode != "off", tensor=tensor,
+        )
         self.session.sharing = True
 
         self.session.emit(
@@ -127,8 +130,8 @@ class Memory:
             moment = now(Trail(code, lasti, None, -1))
             backed = array is not None and is_file_backed(array)
             self.writes.share(
-                row.name, direction, moment, tensor, region_of(tensor), owner_of(tensor, array),
-                tensor if array is None else array, backed,
+                row.name, direction, moment, tensor.untyped_storage(), region_of(tensor), owner_of(tensor, array),
+                tensor if array is None else None, backed, tensor=tensor,
             )
         session.sharing = True
 
@@ -295,6 +298,7 @@ class Memory:
     def relocating(self, at: Trail, op: str, storage: torch.UntypedStorage) -> None:
         """A storage is about to get other memory: arrays that were handed out will dangle."""
         with self.writes.lock:
+            self.writes.grow_up(now(at))
             handed_out = [
                 alias
                 for piece in self.writes.ledger.at(storage.data_ptr())

@@ -67,5 +67,15 @@ RELOCATIONS: Final[tuple[Operation, ...]] = (
     Operation("Tensor.resize_", "relocate", ("torch:Tensor.resize_",)),
     Operation("Tensor.set_", "relocate", ("torch:Tensor.set_",)),
     Operation("UntypedStorage.resize_", "relocate", ("torch:UntypedStorage.resize_",)),
-    Operation("UntypedStorage.share_memory_", "relocate", ("torch:UntypedStorage.share_memory_",)),
+    Operation(
+        "UntypedStorage.share_memory_",
+        "relocate",
+        (
+            "torch:UntypedStorage.share_memory_",
+            "torch:UntypedStorage._share_fd_cpu_",
+            "torch:UntypedStorage._share_filename_cpu_",
+        ),
+        absorbs=True,
+        remark="torch.multiprocessing's queues and pickles share a storage by the last two",
+    ),
 )

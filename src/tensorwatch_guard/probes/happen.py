@@ -168,6 +168,7 @@ def _contained(session: Session, name: str, step: Step, outcome: Outcome) -> Exc
     """Run a step of ours. A violation is handed back to be raised; any other exception is a fault of ours."""
     here = LOCAL.here
     here.busy = True
+    started = perf_counter_ns()
     try:
         step(session, outcome)
     except Exception as error:
@@ -176,6 +177,7 @@ def _contained(session: Session, name: str, step: Step, outcome: Outcome) -> Exc
         session.fault(name, error)
     finally:
         here.busy = False
+        session.overhead_ns += perf_counter_ns() - started
     return session.due(here) if here.due else None
 
 

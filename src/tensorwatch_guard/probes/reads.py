@@ -7,6 +7,7 @@ watched. Device tensors, subclasses and function modes take the long way.
 from __future__ import annotations
 
 import sys
+from time import perf_counter_ns
 from typing import Any, Final
 
 import torch
@@ -19,6 +20,8 @@ from .happen import Outcome, refused, watched
 from .install import Hook
 
 _get_frame: Final = sys._getframe
+SAMPLE: Final = 1023
+"""One read in so many and one is timed, for the report's own overhead; a mask, so one less than a power of two."""
 _compiler: Final = torch.compiler
 
 
@@ -28,7 +31,6 @@ def read(row: Operation) -> Hook:
     if row.absorbs:
         return long_way
     session, local, name = SESSION, LOCAL, row.name
-    implicit = row.implicit
 
     def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
@@ -37,19 +39,24 @@ def read(row: Operation) -> Hook:
         here = local.here
         if not instance.is_cpu or here.busy or _compiler._is_compiling_flag:
             return long_way(wrapped, instance, args, kwargs)
+        sampled = perf_counter_ns() if here.sample else 0
         frame = _get_frame(1)
         code = frame.f_code
         kind_of_file = FILES[code.co_filename]
         outer = here.open
         if outer is not None and kind_of_file >= TORCH and outer.swallows(row, instance, kind_of_file):
             return wrapped(*args, **kwargs)
+        if sampled:
+            sampled -= perf_counter_ns()
         try:
             result = wrapped(*args, **kwargs)
         except Exception as error:
             refused(row, session.trail(frame), error, kwargs)
             raise
+        if sampled:
+            sampled += perf_counter_ns()
         try:
-            key = (name, id(code), frame.f_lasti) if kind_of_file == USER else (name, session.trail(frame))
+            key = (name, id(code), frame.f_lasti) if kind_of_file == USER else (name, *session.trail(frame).key)
             if here.generation != session.generation or session.grants is not None:
                 session.count_read(here, key, row, frame, instance)
             else:
@@ -61,13 +68,15 @@ def read(row: Operation) -> Hook:
                         break
                     tally.count += 1
                     tally.last_step = step
+                    here.sample = not tally.count & SAMPLE
             if session.sharing:
                 session.peek(frame, instance)
+            if sampled:
+                session.overhead_ns += (perf_counter_ns() - sampled) * (SAMPLE + 1)
         except Exception as error:
             session.fault(name, error)
         return result
 
-    probe.implicit = implicit  # type: ignore[attr-defined]
     return probe
 
 

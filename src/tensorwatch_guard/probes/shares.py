@@ -7,6 +7,7 @@ Decided after the call, by where the result's memory lies, never by the function
 from __future__ import annotations
 
 import sys
+from time import perf_counter_ns
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from ..current import LOCAL, PLAIN, Tensor, function_mode_on, is_real, on_cpu
 from ..operations import Operation
 from ..session import SESSION, Session
-from ..sharing.owners import BorrowedOwner, StorageOwner, array_owner, is_file_backed, last_array, region_of
+from ..sharing.owners import BorrowedOwner, Owner, StorageOwner, array_owner, is_file_backed, last_array, region_of
 from ..sites import FILES, USER
 from .happen import Outcome, refused, watched
 from .install import Hook
@@ -72,6 +73,7 @@ def _short(row: Operation, long_way: Hook, *, to_array: bool) -> Hook:
         except Exception as error:
             refused(row, session.trail(frame), error, kwargs)
             raise
+        started = perf_counter_ns()
         try:
             here.busy = True
             if to_array:
@@ -85,6 +87,7 @@ def _short(row: Operation, long_way: Hook, *, to_array: bool) -> Hook:
             session.fault(name, error)
         finally:
             here.busy = False
+        session.overhead_ns += perf_counter_ns() - started
         return result
 
     return probe
@@ -200,12 +203,15 @@ def _to_tensor(session: Session, outcome: Outcome, source: Any, tensor: Tensor) 
     if array is not None:
         if not _lies_in(tensor, array):
             return
-        owner = last_array(array)
-        side = array if array is source else owner
         backed = is_file_backed(array)
-        _tell(session, outcome, _TO_TENSOR, tensor, side, lambda: array_owner(owner, storage), backed)
+        _tell(session, outcome, _TO_TENSOR, tensor, None, lambda: _owner(source, array, storage), backed)
         return
     _tell(session, outcome, _FROM_BUFFER, tensor, None, lambda: BorrowedOwner(storage, source))
+
+
+def _owner(source: Any, array: np.ndarray[Any, Any], storage: torch.UntypedStorage) -> Owner:
+    """An array that torch was given itself is held by the storage; one that only stands for a buffer is not."""
+    return array_owner(array, storage) if array is source else BorrowedOwner(storage, source)
 
 
 def _lies_in(tensor: Tensor, array: np.ndarray[Any, Any]) -> bool:
@@ -214,7 +220,7 @@ def _lies_in(tensor: Tensor, array: np.ndarray[Any, Any]) -> bool:
 
 
 def _tell(
-    session: Session, outcome: Outcome, direction: str, tensor: Tensor, side: object | None, owner: Any, backed: bool = False
+    session: Session, outcome: Outcome, direction: str, tensor: Tensor, side: Tensor | None, owner: Any, backed: bool = False
 ) -> None:
     with torch._C.DisableTorchFunction():
         if tensor.numel() == 0 or tensor.layout is not torch.strided:

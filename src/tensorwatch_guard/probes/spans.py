@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from time import perf_counter_ns
 from typing import Any, Final
 
 import torch
@@ -94,6 +95,7 @@ def silent_write(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
 def _guarded(session: Session, step: Callable[[], object]) -> Exception | None:
     here = LOCAL.here
     here.busy = True
+    started = perf_counter_ns()
     try:
         step()
     except Exception as error:
@@ -102,6 +104,7 @@ def _guarded(session: Session, step: Callable[[], object]) -> Exception | None:
         session.fault("span", error)
     finally:
         here.busy = False
+        session.overhead_ns += perf_counter_ns() - started
     return session.due(here) if here.due else None
 
 

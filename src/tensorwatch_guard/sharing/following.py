@@ -53,7 +53,7 @@ class Following:
             return self._refuse("larger than 4 MiB, and pages cannot be watched here")
         followed = all(
             [
-                self._lines.watch(piece.key, start, n, piece.owner.hold, start - region.address, region.itemsize)
+                self._lines.watch(piece.key, start, n, piece.hold, start - region.address, region.itemsize)
                 for start, n in edges
             ]
         )

@@ -13,12 +13,11 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-import numpy as np
 import torch
 
 from ..sites import Trail
 from ..words import Region
-from .owners import Owner
+from .owners import MOVED, ArrayOwner, Owner, last_array
 
 _use_count: Final = getattr(torch._C, "_storage_Use_Count", None)
 _NO_DATA: Final = torch.empty(0)
@@ -27,7 +26,7 @@ _NO_DATA: Final = torch.empty(0)
 class Alias:
     """One handing out of memory. ``version`` is what autograd's counter said when it was last looked at."""
 
-    __slots__ = ("closed", "direction", "moment", "op", "piece", "probe", "serial", "side", "storage", "trail", "version")
+    __slots__ = ("closed", "direction", "lender", "moment", "op", "piece", "probe", "serial", "side", "storage", "trail", "version")
 
     def __init__(self, serial: int, op: str, direction: str, trail: Trail, moment: Any, piece: Piece) -> None:
         self.serial = serial
@@ -38,6 +37,9 @@ class Alias:
         self.piece = piece
         self.storage: weakref.ref[Any] | None = None
         self.side: weakref.ref[Any] | None = None
+        """The tensor behind an array that was handed out."""
+        self.lender: ArrayOwner | None = None
+        """The array whose memory was lent to torch."""
         self.probe: torch.Tensor | None = None
         self.version = 0
         self.closed = False
@@ -46,7 +48,7 @@ class Alias:
 class Piece:
     """One region of memory that is shared, and what hangs on it."""
 
-    __slots__ = ("aliases", "file_backed", "key", "owner", "region", "told_moved", "written")
+    __slots__ = ("aliases", "dying", "file_backed", "key", "owner", "region", "told_moved", "written")
 
     def __init__(self, key: int, region: Region, owner: Owner, file_backed: bool) -> None:
         self.key = key
@@ -54,8 +56,27 @@ class Piece:
         self.owner = owner
         self.file_backed = file_backed
         self.aliases: dict[int, Alias] = {}
+        self.dying: ArrayOwner | None = None
+        """The lender whose storage is dying just now: its array is still there."""
         self.written = 0
         self.told_moved = False
+
+    def ask(self) -> object | None:
+        """The living owner of the memory, MOVED, or None. One alias's storage may go while others still hold the memory."""
+        owner = self.owner.ask()
+        if owner is None:
+            for alias in list(self.aliases.values()):
+                if alias.lender is not None and alias.lender is not self.owner and alias.lender.ask() is not None:
+                    self.owner = alias.lender
+                    return self.owner.ask()
+        return owner
+
+    def hold(self) -> object | None:
+        """A strong reference while the memory may be read, else None."""
+        if self.dying is not None:
+            return self.dying.owner_at_death()
+        owner = self.ask()
+        return None if owner is MOVED else owner
 
     @property
     def end(self) -> int:
@@ -90,7 +111,7 @@ class Ledger:
         """The piece of a region and whether it is new."""
         known = self._by_region.get(region)
         if known is not None:
-            if known.owner.ask() is not None:
+            if known.ask() is not None:
                 return known, False
             self.remove(known)
         made = Piece(next(self._keys), region, owner(), file_backed)
@@ -133,6 +154,10 @@ class Ledger:
         alias.probe = None
         piece = alias.piece
         piece.aliases.pop(alias.serial, None)
+        if alias.lender is not None:
+            if piece.owner is alias.lender:
+                piece.ask()  # another alias's lender takes over
+            alias.lender.let_go()
         if piece.aliases:
             return None
         self.remove(piece)
@@ -161,15 +186,15 @@ class Ledger:
 
 def is_live(alias: Alias) -> bool:
     """Whether both sides can still be written: each has a holder other than the other side."""
-    if alias.closed or alias.piece.owner.hold() is None:
+    if alias.closed or alias.piece.hold() is None:
         return False
     storage = alias.storage() if alias.storage is not None else None
     if storage is None:
         return False
-    if alias.side is None:  # a buffer, a capsule: nobody can ask it
-        return True
     if alias.direction == "tensor->array":
-        return alias.side() is not None and _tensors_of(storage) > _arrays_on(alias.piece)
+        return alias.side is not None and alias.side() is not None and _tensors_of(storage) > _arrays_on(alias.piece)
+    if alias.lender is None:  # a buffer, a capsule: nobody can ask it
+        return True
     return _array_held_elsewhere(alias)
 
 
@@ -189,16 +214,19 @@ def _array_held_elsewhere(alias: Alias) -> bool:
 
     A storage holds the array that was passed, a view holds the array that owns the memory; what goes beyond is the user's.
     """
-    passed = alias.side() if alias.side is not None else None
-    owner = alias.piece.owner.hold()
-    if passed is None or not isinstance(owner, np.ndarray):
-        return passed is not None
-    borrowed: dict[int, int] = {}
-    for other in list(alias.piece.aliases.values()):
-        array = other.side() if other.side is not None else None
-        if array is not None and other.storage is not None and other.storage() is not None:
-            borrowed[id(array)] = borrowed.get(id(array), 0) + 1
-        del array
-    if sys.getrefcount(passed) - (3 if passed is owner else 2) > borrowed.get(id(passed), 0) + (len(borrowed) - 1 if passed is owner else 0):
+    passed = alias.lender.array if alias.lender is not None else None
+    if passed is None:
+        return False
+    owner = last_array(passed)
+    lenders = {id(lender): lender for other in list(alias.piece.aliases.values()) if (lender := other.lender) is not None}
+    holders: dict[int, int] = {}
+    for lender in lenders.values():
+        if lender.array is not None:
+            holders[id(lender.array)] = holders.get(id(lender.array), 0) + 2  # the storage and its lender
+    del lender
+    lenders.clear()
+    ours = 3 if passed is owner else 2  # the local names and the argument
+    views = len(holders) - 1 if passed is owner else 0
+    if sys.getrefcount(passed) - ours > holders.get(id(passed), 0) + views:
         return True
-    return passed is not owner and sys.getrefcount(owner) - 2 > len(borrowed)
+    return passed is not owner and sys.getrefcount(owner) - 2 > len(holders)

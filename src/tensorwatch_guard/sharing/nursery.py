@@ -21,6 +21,7 @@ import torch
 from ..words import Region
 from .graph import sequence_number
 from .ledger import version_probe
+from .owners import ArrayOwner, Owner, StorageOwner
 
 BIRTH_SIZE: Final = 64 << 10
 """Larger memory goes the long way at once: a copy of it is dear."""
@@ -31,7 +32,7 @@ class Newborn:
     """One alias between its making and the next event."""
 
     __slots__ = (
-        "address", "array", "code", "copy", "direction", "ident", "dtype", "lasti", "op", "probe", "shape", "sequence", "storage", "tensor", "version", "view",
+        "address", "code", "copy", "direction", "ident", "dtype", "lasti", "op", "owner", "probe", "shape", "sequence", "tensor", "version", "view",
     )
 
     def __init__(self, op: str, direction: str, code: CodeType, lasti: int) -> None:
@@ -41,11 +42,12 @@ class Newborn:
         self.lasti = lasti
         self.ident = get_ident()
         self.sequence = sequence_number()
-        self.storage: weakref.ref[Any] | None = None
         self.tensor: weakref.ref[Any] | None = None
-        self.array: weakref.ref[Any] | None = None
+        """The tensor that stands behind the array; None for ``array->tensor``: a weak reference to a tensor of the user's
+        would make ``torch.utils.swap_tensors`` refuse it."""
         self.probe: torch.Tensor | None = None
         self.version = 0
+        self.owner: Owner | None = None
         self.view: memoryview | None = None
         self.copy = bytearray()
         self.address = 0
@@ -62,9 +64,21 @@ class Newborn:
         name = str(self.dtype).removeprefix("torch.")
         return Region(self.address, len(self.copy), tuple(self.shape), tuple(reversed(steps[: len(self.shape)])), size, name)
 
+    def is_there(self) -> bool:
+        """Whether the memory is where it was: the owner is asked, the address alone is never trusted."""
+        return self.owner is not None and self.owner.hold() is not None
+
     def changed(self) -> bool:
-        """Whether the memory differs from its copy. Only while the memory is known to be there."""
-        return self.view is not None and self.copy != self.view
+        """Whether the memory is there and differs from its copy."""
+        return self.view is not None and self.is_there() and bool(self.copy != self.view)
+
+    def changed_at_death(self) -> bool:
+        """The same in the call-back of the death, when the storage cannot be asked any more."""
+        owner = self.owner
+        if isinstance(owner, ArrayOwner):
+            held = owner.owner_at_death()
+            return self.view is not None and held is not None and bool(self.copy != self.view)
+        return self.changed()
 
 
 class Nursery:
@@ -88,14 +102,14 @@ class Nursery:
             code: of the user's frame.
             lasti: its instruction.
             tensor: the tensor that stands behind the array, or that was made of it.
-            array: the array that was passed; None for ``tensor->array``, where ``tensor`` has the array's life.
+            array: the array that was passed, whose memory is an array's; None for ``tensor->array``, where ``tensor`` has the array's life.
         """
         born = Newborn(op, direction, code, lasti)
         number = id(born)
 
         def died(_: object) -> None:
-            if self.newborns.pop(number, None) is not None and born.changed():
-                with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception):
+                if self.newborns.pop(number, None) is not None and born.changed_at_death():
                     self._changed_at_death(born, bytes(born.view or b""))
 
         nbytes = tensor.numel() * tensor.element_size()
@@ -105,12 +119,12 @@ class Nursery:
         born.address, born.shape, born.dtype = address, tensor.shape, tensor.dtype
         born.probe = version_probe(tensor)
         born.version = tensor._version if born.probe is not None else 0
+        storage = tensor.untyped_storage()
         if array is None:
             born.tensor = weakref.ref(tensor, died)
+            born.owner = StorageOwner(storage)
         else:
-            born.tensor = weakref.ref(tensor)
-            born.storage = weakref.ref(tensor.untyped_storage(), died)
-            born.array = weakref.ref(array)
+            born.owner = ArrayOwner(storage, array, died)
         self.newborns[number] = born
 
     def grown(self) -> list[Newborn]:

@@ -45,20 +45,38 @@ class StorageOwner:
 
 
 class ArrayOwner:
-    """The array at the end of a ``.base`` chain. Only ``resize`` gives it other memory, and that changes its size."""
+    """Memory of an array that a storage borrows. Only ``resize`` gives it other memory, and that changes its size.
 
-    __slots__ = ("nbytes", "ref")
+    Holds the array that was passed, as the storage itself does for as long as it lives: no life is made longer. A weak
+    reference would be felt: NumPy refuses ``resize(refcheck=False)`` while there is one.
+    """
 
-    def __init__(self, array: np.ndarray[Any, Any], callback: Callable[[Any], None] | None = None) -> None:
-        self.ref = weakref.ref(array, callback)
-        self.nbytes = array.nbytes
+    __slots__ = ("address", "array", "nbytes", "ref")
+
+    def __init__(
+        self, storage: torch.UntypedStorage, array: np.ndarray[Any, Any], callback: Callable[[Any], None] | None = None
+    ) -> None:
+        self.ref = weakref.ref(storage, callback)
+        self.address = storage.data_ptr()
+        self.array: np.ndarray[Any, Any] | None = array
+        self.nbytes = last_array(array).nbytes
+
+    def let_go(self) -> None:
+        """The storage is gone, or has other memory: give the array back."""
+        self.array = None
+
+    def owner_at_death(self) -> object | None:
+        """The array that owns the memory, asked in the call-back of the storage's death; None where it has moved."""
+        owner = last_array(self.array) if self.array is not None else None
+        return owner if owner is not None and owner.nbytes == self.nbytes else None
 
     def ask(self) -> object | None:
-        """The living array, MOVED, or None when it is gone."""
-        array = self.ref()
-        if array is not None and array.nbytes != self.nbytes:
-            return MOVED
-        return array
+        """The living array that owns the memory, MOVED, or None when it is gone."""
+        storage, array = self.ref(), self.array
+        if storage is None or array is None or storage.data_ptr() != self.address:
+            return None
+        owner = last_array(array)
+        return owner if owner.nbytes == self.nbytes else MOVED
 
     def hold(self) -> object | None:
         """A strong reference while the memory may be read, else None."""
@@ -136,18 +154,18 @@ def region_of(tensor: torch.Tensor) -> Region:
 
 
 def array_owner(array: np.ndarray[Any, Any], storage: torch.UntypedStorage) -> Owner:
-    """The owner of the memory of ``array``, the last one of its chain, which ``storage`` borrows."""
+    """The owner of the memory of ``array``, which was passed to torch and is borrowed by ``storage``."""
     end = end_of_chain(array)
     if isinstance(end, torch.Tensor):
         return StorageOwner(end.untyped_storage())
-    return ArrayOwner(array) if isinstance(end, np.ndarray) or array.base is not None else BorrowedOwner(storage, end)
+    return ArrayOwner(storage, array)
 
 
 def owner_of(tensor: torch.Tensor, array: np.ndarray[Any, Any] | None) -> Callable[[], Owner]:
     """Makes the owner of shared memory: the tensor's storage, or the passed array's chain."""
     if array is None:
         return lambda: StorageOwner(tensor.untyped_storage())
-    return lambda: array_owner(last_array(array), tensor.untyped_storage())
+    return lambda: array_owner(array, tensor.untyped_storage())
 
 
 def is_file_backed(array: np.ndarray[Any, Any]) -> bool:

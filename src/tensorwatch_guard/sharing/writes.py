@@ -29,7 +29,7 @@ from .fingerprints import BLOCK
 from .graph import sequence_number
 from .ledger import Alias, Ledger, Piece, version_probe
 from .nursery import Newborn, Nursery
-from .owners import MOVED, ArrayOwner, Owner, owner_of, region_of
+from .owners import MOVED, ArrayOwner, Owner
 from .writers import hides_writes
 
 class Moment(NamedTuple):
@@ -130,16 +130,24 @@ class Writes:
     def grow_up(self, moment: Moment) -> None:
         """Take over what was handed out since the last event. The copy made at birth says whether it was written since."""
         for born in self.nursery.grown():
-            tensor = born.tensor() if born.tensor is not None else None
-            array = born.array() if born.array is not None else None
-            if tensor is None or (born.array is not None and array is None):
+            owner = born.owner
+            storage = owner.ref() if owner is not None else None
+            side = born.tensor() if born.tensor is not None else None
+            if owner is None or storage is None or (born.tensor is not None and side is None):
+                continue
+            if not born.is_there():
+                self._moved_young(born, moment)
                 continue
             at = Moment(Trail(born.code, born.lasti, None, -1), born.ident, born.sequence)
-            self.share(
-                born.op, born.direction, at, tensor, region_of(tensor), owner_of(tensor, array),
-                tensor if array is None else array, born=born, seen=moment,
-            )
-            del tensor, array
+            self.share(born.op, born.direction, at, storage, born.region, _just(owner), side, born=born, seen=moment)
+            del storage, side
+
+    def _moved_young(self, born: Newborn, moment: Moment) -> None:
+        """A newborn's owner has other memory now: what was handed out points to memory that is gone."""
+        at = Trail(born.code, born.lasti, None, -1)
+        piece = Piece(0, born.region, _GONE, False)
+        piece.aliases[0] = Alias(0, born.op, born.direction, at, None, piece)
+        self._tell_moved(piece, moment)
 
     def _died_young(self, born: Newborn, contents: bytes) -> None:
         """A newborn's memory was written, and then one side died."""
@@ -150,8 +158,7 @@ class Writes:
         if born.probe is not None:
             writer = "torch" if born.probe._version != born.version or self.torch_writing else "numpy"
         at = Moment(Trail(born.code, born.lasti, None, -1), born.ident, born.sequence)
-        owner = ArrayOwner(array) if (array := born.array() if born.array is not None else None) is not None else _GONE
-        piece = Piece(0, born.region, owner, False)
+        piece = Piece(0, born.region, born.owner or _GONE, False)
         alias = Alias(0, born.op, born.direction, at.trail, at, piece)
         first, last = span
         change = Change(0, first, last, bytes(born.copy[first:last]), contents[first:last])
@@ -175,24 +182,26 @@ class Writes:
         op: str,
         direction: str,
         moment: Moment,
-        tensor: torch.Tensor,
+        storage: torch.UntypedStorage,
         region: Region,
         owner: Callable[[], Owner],
-        side: object | None,
+        side: torch.Tensor | None,
         file_backed: bool = False,
         watch: bool = True,
+        tensor: torch.Tensor | None = None,
         born: Newborn | None = None,
         seen: Moment | None = None,
     ) -> Alias:
-        """Memory was handed out: ``tensor`` and, where it can be referred to weakly, ``side`` share ``region``.
+        """Memory was handed out: ``region`` of ``storage``.
 
+        ``side``: the tensor behind an array that was handed out; it dies with the array and all its views. ``tensor``: any
+        tensor of the storage, for its version counter.
         ``born`` and ``seen``: it was handed out a while ago, at ``moment``, and is taken over now.
         """
         seen = seen or moment
         with self.lock:
             if self.nursery.newborns:
                 self.grow_up(seen)
-            storage = tensor.untyped_storage()
             address = storage.data_ptr()
             if self.escalation is not None:
                 self.escalation.before_look(seen)
@@ -203,15 +212,16 @@ class Writes:
             alias = self.ledger.enter(piece, op, direction, moment.trail, moment)
             alias.storage = weakref.ref(storage, _Death(self, alias))
             if side is not None:
-                with contextlib.suppress(TypeError):
-                    alias.side = weakref.ref(side, _Death(self, alias) if direction == "tensor->array" else None)
+                alias.side = weakref.ref(side, _Death(self, alias))
+            if isinstance(piece.owner, ArrayOwner):
+                alias.lender = piece.owner if new else self._lender(owner())
             if born is None:
-                alias.probe = version_probe(tensor)
+                alias.probe = version_probe(tensor) if tensor is not None else None
                 alias.version = alias.probe._version if alias.probe is not None else 0
             else:
                 alias.probe, alias.version = born.probe, born.version
             if new and watch:
-                self.contents.add(piece.key, region, piece.owner.hold, file_backed=file_backed, stamp=seen)
+                self.contents.add(piece.key, region, piece.hold, file_backed=file_backed, stamp=seen)
                 if born is not None:
                     self._since_birth(piece, born, moment, seen)
                 if region.nbytes > BLOCK:  # its first fingerprint, as far as the time budget goes
@@ -220,6 +230,10 @@ class Writes:
                 self.escalation.shared(alias, moment)
                 self.escalation.after_look(seen)
             return alias
+
+    @staticmethod
+    def _lender(owner: Owner) -> ArrayOwner | None:
+        return owner if isinstance(owner, ArrayOwner) else None
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
@@ -282,7 +296,7 @@ class Writes:
 
     def _check_owners(self, pieces: Iterable[Piece], moment: Moment) -> None:
         for piece in list(pieces):
-            if piece.owner.ask() is MOVED and not piece.told_moved:
+            if piece.ask() is MOVED and not piece.told_moved:
                 piece.told_moved = True
                 self.contents.drop(piece.key)
                 self._tell_moved(piece, moment)
@@ -391,7 +405,11 @@ class Writes:
             if self.escalation is not None:
                 self.escalation.before_look(START)
             stamp = now(trail(sys._getframe(2))) if len(piece.aliases) > 1 else None
-            found = self.contents.look([piece.key], stamp=stamp)
+            piece.dying = alias.lender
+            try:
+                found = self.contents.look([piece.key], stamp=stamp)
+            finally:
+                piece.dying = None
             if found:
                 self._report(found, stamp or now(trail(sys._getframe(2))))
         gone = self.ledger.close(alias)
@@ -420,6 +438,10 @@ def _touches(region: Region, write: Write) -> bool:
     before, after = bytearray(region.nbytes), bytearray(region.nbytes)
     before[write.first : write.last], after[write.first : write.last] = write.before, write.after
     return differing_span(region, before, after, gaps=True) is not None
+
+
+def _just(owner: Owner) -> Callable[[], Owner]:
+    return lambda: owner
 
 
 class _Gone:
