@@ -48,6 +48,7 @@ class Running:
         self._optimizers = OptimizerSteps()
         self._trace = TraceLayer()
         self._traced = False
+        self._lingers = False
         self._open: list[Collector] = []
         self._paused: dict[Collector, int] = {}
         self._first_alias: dict[Collector, int] = {}
@@ -129,17 +130,43 @@ class Running:
         if self._install is None:
             self._install = installation()
         try:
-            self._install.start()
-            self._optimizers.start()
+            if not self._install.in_place:
+                self._install.start()
+                self._optimizers.start()
             self._traced = self._trace.start(session.backends)
         except BaseException:
+            self._lingers = False
             self._end()
             raise
 
-    def _end(self) -> None:
+    def linger(self, on: bool) -> None:
+        """Leave the probes in place when the last guard is left: the next one (of the next test) opens faster."""
+        with self.lock:
+            self._lingers = on
+            self.step_aside()
+
+    def step_aside(self) -> None:
+        """Take lingering probes away, for somebody who is about to replace the same functions."""
+        with self.lock:
+            if not self._open and self._install is not None and self._install.in_place:
+                self._lift()
+
+    def devices_changed(self) -> None:
+        """A simulated accelerator came or went."""
+        with self.lock:
+            if self._open:
+                self.session.look_for_devices()
+                self._trace.stop()
+                self._traced = self._trace.start(self.session.backends)
+
+    def _lift(self) -> None:
         if self._install is not None:
             self._install.stop()
         self._optimizers.stop()
+
+    def _end(self) -> None:
+        if not self._lingers:
+            self._lift()
         self._trace.stop()
         memory, self.session.memory = self.session.memory, None
         self.session.sharing = False

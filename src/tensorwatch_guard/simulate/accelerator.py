@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import torch
@@ -46,9 +47,11 @@ class SimulatedAccelerator:
             raise SimulatorUnavailableError("a simulated accelerator is active already; they do not nest")
         device.check_platform()
         self._patches = Patches()
+        _tell_guards("step_aside")  # probes that linger between two guards would stand below our patches
         _inside.append(self)
         try:
             self._install(self._patches)
+            _tell_guards("devices_changed")
         except BaseException:
             self._remove()
             raise
@@ -72,6 +75,7 @@ class SimulatedAccelerator:
         self.device_threads = engine.install(self.count, patches)
 
     def _remove(self) -> None:
+        _tell_guards("step_aside")
         if self in _inside:
             _inside.remove(self)
         if self._machine is not None:
@@ -79,11 +83,19 @@ class SimulatedAccelerator:
         if self._patches is not None:
             self._patches.undo()
         self._patches = self._registry = self._machine = None
+        _tell_guards("devices_changed")
 
     def forked(self) -> None:
         """In a forked child: the device cannot be used there."""
         if self._registry is not None:
             self._registry.refuse_forked()
+
+
+def _tell_guards(what: str) -> None:
+    """Open guards look at devices again; without guards nothing is imported."""
+    room = sys.modules.get("tensorwatch_guard.running")
+    if room is not None:
+        getattr(room.RUNNING, what)()
 
 
 def _answers() -> dict[str, Any]:
