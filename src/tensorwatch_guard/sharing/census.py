@@ -19,6 +19,7 @@ import torch
 
 from tensorwatch_guard.words import Region
 
+from .addresses import address_of
 from .differences import has_gaps
 from .frames import objects_in_frames
 
@@ -38,7 +39,6 @@ ITEMS: Final = 1000
 _OWN: Final = __name__.partition(".")[0]
 _BASE: Final[Any] = np.ndarray.base
 _PLAIN_DISPATCH: Final[Any] = torch.Tensor.__torch_dispatch__
-_address_of = getattr(torch._C, "_data_address", torch.Tensor.data_ptr)  # data_ptr() would copy a lazy clone
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ def _tensor(tensor: Any) -> Member | None:
     try:
         if not tensor.is_cpu or tensor.layout is not torch.strided or not tensor.numel():
             return None
-        address, item = _address_of(tensor), tensor.element_size()
+        address, item = address_of(tensor), tensor.element_size()
         shape, steps = tuple(tensor.shape), tuple(step * item for step in tensor.stride())
     except (RuntimeError, NotImplementedError, TypeError):
         return None

@@ -237,7 +237,7 @@ class Contents:
             self._leave()
 
     def _look_at_all(self, stamp: object, found: Found, whole: bool) -> None:
-        if not self._large and self._copied <= BLOCK and len(self._copies.batches) <= 16:  # within the floor in any case
+        if not self._large and self._copied <= BLOCK and len(self._copies.batches) <= 16:  # within the floor anyway
             self._copies.look(stamp, found, self._unheld, math.inf, self._allowance.clock)
             return
         started, allowed = self._allowance.start(whole=whole)

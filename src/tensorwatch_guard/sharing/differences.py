@@ -163,8 +163,9 @@ def _elements_at(region: Region, axes: list[Axis], offsets: Integers) -> tuple[I
     starts = offsets - rest
     own = rest < region.itemsize
     own[1:] &= starts[1:] != starts[:-1]  # offsets ascend: the bytes of one element stand together
+    kept = [index[own] for index in indices]
     return starts[own], [
-        axis.length - 1 - index[own] if axis.backwards else index[own] for axis, index in zip(axes, indices, strict=True)
+        axis.length - 1 - index if axis.backwards else index for axis, index in zip(axes, kept, strict=True)
     ]
 
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
+from .addresses import address_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -30,11 +32,10 @@ SLACK: Final = 64
 Frame = tuple[str, int, str]
 
 _next_number = getattr(torch._C._autograd, "_get_sequence_nr", None)
-_address_of = getattr(torch._C, "_data_address", torch.Tensor.data_ptr)  # data_ptr() would copy a lazy clone
 _PLAIN_DISPATCH: Final[Any] = torch.Tensor.__torch_dispatch__
 _RAW: Final = "_raw_saved_"
 _IN_TRACEBACK: Final = re.compile(r'^  File "(.+)", line (\d+), in (.+)$', re.MULTILINE)
-_plans: dict[type, tuple[str, ...]] = {}
+_plans: dict[type, tuple[tuple[str, str, bool], ...]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +84,15 @@ def sequence_number() -> int:
 
 
 def stale(
-    roots: Sequence[torch.Tensor],
+    roots: Sequence[Any],
     suspects: Sequence[Suspect],
-    inputs: Sequence[torch.Tensor] | None = None,
+    inputs: Sequence[Any] | None = None,
     limit: int = NODE_LIMIT,
 ) -> list[Stale]:
     """Saved values in the graphs of ``roots`` that were written since they were saved.
 
     Args:
-        roots: The tensors ``backward`` is to start from.
+        roots: The tensors (or gradient edges) that ``backward`` is to start from.
         suspects: Memory that was written unseen.
         inputs: What gradients are wanted for; None for all leaves. Values on no way to them are left out.
         limit: End after so many nodes.
@@ -100,9 +101,9 @@ def stale(
 
 
 def walk(
-    roots: Sequence[torch.Tensor],
+    roots: Sequence[Any],
     suspects: Sequence[Suspect],
-    inputs: Sequence[torch.Tensor] | None = None,
+    inputs: Sequence[Any] | None = None,
     limit: int = NODE_LIMIT,
 ) -> Walk:
     """As ``stale``, with the values themselves and whether the walk was cut. Drop it before backward runs."""
@@ -127,14 +128,14 @@ def poison(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
     """
     refused = []
     for tensor in tensors:
-        try:
-            torch.autograd.graph.increment_version(tensor)
-        except RuntimeError:
+        if tensor.is_inference():
             refused.append(tensor)
+        else:
+            torch.autograd.graph.increment_version(tensor)
     return refused
 
 
-def poison_stale(roots: Sequence[torch.Tensor], suspects: Sequence[Suspect]) -> int:
+def poison_stale(roots: Sequence[Any], suspects: Sequence[Suspect]) -> int:
     """``poison`` every certainly stale value in the graphs of ``roots``. Returns how many."""
     result = walk(roots, suspects)
     certain = [value for value, one in zip(result.values, result.found, strict=True) if one.certain]
@@ -144,14 +145,13 @@ def poison_stale(roots: Sequence[torch.Tensor], suspects: Sequence[Suspect]) -> 
 class _Graph:
     """The nodes that can be reached from roots."""
 
-    def __init__(self, roots: Sequence[torch.Tensor], limit: int) -> None:
+    def __init__(self, roots: Sequence[Any], limit: int) -> None:
         self.nodes: list[tuple[Any, int]] = []
         self.parents: dict[Any, list[Any]] = {}
-        self.numbers: list[int] = []
         self.cut = False
         self.foreign = False
-        todo = [node for root in roots if isinstance(root, torch.Tensor) and (node := root.grad_fn) is not None]
-        self.parents.update((node, []) for node in todo)
+        starts = [root.grad_fn if isinstance(root, torch.Tensor) else getattr(root, "node", None) for root in roots]
+        self.parents.update((node, []) for node in starts if node is not None)
         self.numbers = [_number(node) for node in self.parents]
         todo = list(self.parents)
         while todo:
@@ -172,10 +172,12 @@ class _Graph:
                     if number + SLACK < _number(child) < UNNUMBERED:
                         self.foreign = True  # made after the node that leads to it: two threads' numbers
 
-    def needed(self, inputs: Sequence[torch.Tensor]) -> set[Any]:
+    def needed(self, inputs: Sequence[Any]) -> set[Any]:
         """The nodes that run when only the gradients of ``inputs`` are wanted."""
-        leaves = {id(tensor) for tensor in inputs if tensor.is_leaf}
-        todo = [tensor.grad_fn for tensor in inputs if not tensor.is_leaf]
+        tensors = [one for one in inputs if isinstance(one, torch.Tensor)]
+        leaves = {id(tensor) for tensor in tensors if tensor.is_leaf}
+        todo: list[Any] = [tensor.grad_fn for tensor in tensors if not tensor.is_leaf]
+        todo += [one.node for one in inputs if not isinstance(one, torch.Tensor)]
         todo += [node for node in self.parents if leaves and id(getattr(node, "variable", None)) in leaves]
         found: set[Any] = set()
         while todo:
@@ -222,7 +224,7 @@ def _inspect(node: Any, number: int, judge: _Judge, result: Walk) -> None:
         if not value.is_cpu:
             continue
         try:
-            base = _address_of(value)
+            base = address_of(value)
             if not base or base >= judge.high or (value.is_contiguous() and base + value.nbytes <= judge.low):
                 continue
             item = value.element_size()
@@ -267,26 +269,30 @@ def touches(base: int, axes: Sequence[tuple[int, int]], item: int, low: int, hig
 
 def _saved(node: Any) -> Iterator[tuple[str, torch.Tensor]]:
     """Values that a node saved as they are, with the name under which PyTorch shows each. Nothing of a freed node."""
-    kind = type(node)
-    plan = _plans.get(kind)
+    plan = _plans.get(type(node))
     if plan is None:
-        custom = hasattr(kind, "_raw_saved_tensors") and hasattr(kind, "saved_tensors")
-        names = ("_raw_saved_tensors",) if custom else tuple(name for name in vars(kind) if name.startswith(_RAW))
-        plan = _plans[kind] = names
-    for attribute in plan:
-        if attribute.startswith("_raw_saved_running_") and getattr(node, "_saved_training", False):
-            continue  # BatchNorm writes them itself in training, and does not read them in backward
+        plan = _plans[type(node)] = _plan(type(node))
+    for attribute, shown, by_itself in plan:
+        if by_itself and getattr(node, "_saved_training", False):
+            continue
         try:
             raw = getattr(node, attribute)
         except RuntimeError:  # the graph was freed
             return
-        shown = "saved_tensors" if attribute == "_raw_saved_tensors" and kind.__module__ != "builtins" else attribute
-        shown = shown.replace(_RAW, "_saved_", 1)
         if isinstance(raw, (tuple, list)):
             for at, one in enumerate(raw):
                 yield from _plain(f"{shown}[{at}]", one)
-        else:
+        elif raw is not None:
             yield from _plain(shown, raw)
+
+
+def _plan(kind: type) -> tuple[tuple[str, str, bool], ...]:
+    """Attribute, shown name, and whether the operation writes it itself, for each saved value of a type of node."""
+    if issubclass(kind, torch._C._FunctionBase):
+        return (("_raw_saved_tensors", "saved_tensors", False),)
+    names = [name for name in vars(kind) if name.startswith(_RAW)]
+    # BatchNorm writes its running statistics in training, and does not read them in backward then.
+    return tuple((name, name.replace(_RAW, "_saved_", 1), name.startswith(_RAW + "running_")) for name in names)
 
 
 def _plain(name: str, saved: Any) -> Iterator[tuple[str, torch.Tensor]]:
