@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def wait_for_torch() -> None:
-    """Have the guard of the process started once torch is imported. Python may run the line twice (it does in a venv)."""
+    """Have the guard of the process started once torch is imported. The line may run twice, as it does in a venv."""
     if "torch" not in sys.modules and not any(isinstance(finder, _Lookout) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Lookout())
 

@@ -1,0 +1,39 @@
+# What a new checkout needs: `make demo` shows a report, `make test` proves the rest. Both make their own .venv first.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint types tests docs clean
+
+demo: $(READY)
+	OMP_NUM_THREADS=2 $(BIN)/tensorwatch-guard run examples/train_digits.py
+
+test: lint types tests
+
+lint: $(READY)
+	$(BIN)/ruff check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+# The variable has pytest's workers measured too; tests/conftest.py keeps it from the programs that tests start.
+tests: $(READY)
+	$(BIN)/coverage erase
+	COVERAGE_PROCESS_START=$(CURDIR)/setup.cfg $(BIN)/python -m pytest -n 2 --dist worksteal -q
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --skip-covered
+
+# Pages that are written from tables; tests hold them equal.
+docs: $(READY)
+	$(BIN)/python -m tensorwatch_guard.options_page > docs/options.md
+	$(BIN)/python -m tensorwatch_guard.rules > docs/rules.md
+
+clean:
+	rm -rf $(VENV) build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache
+
+$(READY): pyproject.toml constraints.txt hatch_build.py src/tensorwatch_guard.pth
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
