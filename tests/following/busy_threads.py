@@ -1,8 +1,10 @@
 """Threads that all write all the time, each to an array of its own, on one line of a file of its own.
 
-Arguments: how many threads, how many writes each, the switch interval in seconds, how many times following is ended and begun
-again meanwhile, and how many short-lived threads come and go beside.
+Arguments: how many threads, how many writes each, the switch interval in seconds, how many times following ends and
+begins again meanwhile, and how many short-lived threads come and go beside.
 """
+
+# ruff: noqa: ANN001
 
 from __future__ import annotations
 
@@ -67,8 +69,15 @@ def main():
             judge(follower.collect(), seen)
     judge(follower.collect(), seen)
     follower.stop()
-    tell(started=all(started), why=follower.why, errors=follower.errors, seen=seen, more=sum(follower.more.values()),
-         intact=[a[3] for a in arrays] == [int(writes)] * int(count), tracing=sys.gettrace() is not None)
+    tell(
+        started=all(started),
+        why=follower.why,
+        errors=follower.errors,
+        seen=seen,
+        more=sum(follower.more.values()),
+        intact=[a[3] for a in arrays] == [int(writes)] * int(count),
+        tracing=sys.gettrace() is not None,
+    )
 
 
 main()

@@ -9,13 +9,12 @@ import sysconfig
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from tensorwatch_guard.sharing import lines
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
 
+    from tensorwatch_guard.sharing import lines
     from tensorwatch_guard.words import Write
 
 

@@ -42,7 +42,7 @@ WRITES_A_LINE: Final = 20
 PATIENCE: Final = 1.0
 """Seconds a thread waits for another's look. Longer means a deadlock with a lock of the user's: following then ends."""
 _ERRORS: Final = 20
-_FINE_CODES: Final = 256
+_FINE_LINES: Final = 256
 
 
 class LineFollower:
@@ -63,7 +63,8 @@ class LineFollower:
         self.errors: list[str] = []
         self._pieces = Pieces()
         self._lineup = Lineup(self._record, self._untraced)
-        self._fine: dict[int, CodeType] = {}
+        self._spots: dict[int, dict[int, CodeType]] = {}
+        """Lines that were to blame, by number, then by id of their code: their instructions are followed singly."""
         self._writes: list[Write] = []
         self._told: Counter[tuple[int, str, int]] = Counter()
         self._lost_slot = False
@@ -167,19 +168,23 @@ class LineFollower:
         """Whether somebody else holds what this follower needs."""
         raise NotImplementedError
 
-    def _refine(self, code: CodeType) -> None:
-        """From now on follow the single instructions of this code."""
+    def _refine(self, code: CodeType, line: int) -> None:
+        """From now on follow the single instructions of this line."""
 
     # Common ground
 
     def _begin(self) -> bool:
         hide_from_dynamo(type(self))
         _switch_off_in_children()
+        global _at_work
         self.why = _unfit() or self._gave_up()
+        if _at_work is not None and _at_work.running:
+            self.why = "another follower of this package is at work"
         if self.why is not None:
             return False
         self._lost_slot = False
         self._pieces.wake()
+        _at_work = self
         self.running = self._enter()
         if self.running:
             self._lineup.start()
@@ -267,7 +272,7 @@ class LineFollower:
             self._writes.append(
                 Write(key, first, last, before, after, place, thread, writer, exact, among, "lines", sequence)
             )
-            self._want_columns(culprit.code)
+            self._want_columns(culprit.code, culprit.line)
 
     def _writer(self, key: int) -> Writer:
         try:
@@ -275,10 +280,13 @@ class LineFollower:
         except Exception:  # the write itself must not be lost
             return "unknown"
 
-    def _want_columns(self, code: CodeType | None) -> None:
-        if code is not None and id(code) not in self._fine and len(self._fine) < _FINE_CODES:
-            self._fine[id(code)] = code
-            self._refine(code)
+    def _want_columns(self, code: CodeType | None, line: int) -> None:
+        if code is None or len(self._spots) >= _FINE_LINES:
+            return
+        codes = self._spots.setdefault(line, {})
+        if id(code) not in codes:
+            codes[id(code)] = code
+            self._refine(code, line)
 
     def _abandon(self) -> None:
         """In a forked child: nobody follows here, and no lock is held by a thread that does not exist."""
@@ -290,6 +298,7 @@ class LineFollower:
 
 
 _followers: weakref.WeakSet[LineFollower] = weakref.WeakSet()
+_at_work: LineFollower | None = None
 _children_covered = False
 
 

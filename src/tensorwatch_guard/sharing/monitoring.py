@@ -65,19 +65,9 @@ class MonitoringFollower(LineFollower):
         return None
 
     def _make(self) -> dict[int, Any]:  # noqa: C901 - call-backs that share their variables
-        snapshots, live, kinds, records = (
-            self._pieces.snapshots,
-            self._pieces.live,
-            KINDS_OF_FILES,
-            self._records,
-        )
-        codes, hit, follow, getframe, off = (
-            self._codes,
-            self._hit,
-            self._follow,
-            sys._getframe,
-            self._api.DISABLE,
-        )
+        snapshots, live, kinds = self._pieces.snapshots, self._pieces.live, KINDS_OF_FILES
+        records, codes, spots = self._records, self._codes, self._spots
+        hit, follow, getframe, off = self._hit, self._follow, sys._getframe, self._api.DISABLE
 
         def line(code: CodeType, number: int) -> None:
             me = get_ident()
@@ -85,11 +75,15 @@ class MonitoringFollower(LineFollower):
                 hit(*records.get(me, NOWHERE))
             records[me] = (code, number, -1)
 
-        def instruction(code: CodeType, offset: int) -> None:
+        def instruction(code: CodeType, offset: int) -> Any:
             me = get_ident()
             if snapshots != live:
                 hit(*records.get(me, NOWHERE))
-            records[me] = (code, getframe(1).f_lineno or 0, offset)
+            number = getframe(1).f_lineno or 0
+            if id(code) not in spots.get(number, ()):
+                return off
+            records[me] = (code, number, offset)
+            return None
 
         def enter(code: CodeType, _offset: int, exception: BaseException | None = None) -> Any:
             kind = kinds[code.co_filename]
@@ -126,13 +120,15 @@ class MonitoringFollower(LineFollower):
             return
         events = self._api.events
         wanted = events.LINE | events.PY_RETURN | events.PY_YIELD | events.PY_RESUME
-        if id(code) in self._fine:
+        if any(id(code) in codes for codes in list(self._spots.values())):
             wanted |= events.INSTRUCTION
         self._codes[id(code)] = code
         self._api.set_local_events(self._tool, code, wanted)
 
-    def _refine(self, code: CodeType) -> None:
-        if self.running:
+    def _refine(self, code: CodeType, line: int) -> None:
+        if self.running and self._tool is not None:
+            # Instructions of other lines were switched off one by one; off and on again brings this line's back.
+            self._api.set_local_events(self._tool, code, 0)
             self._follow(code)
 
     def _leave(self) -> None:

@@ -31,7 +31,7 @@ _memoryview: Final = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes
 
 @dataclass(slots=True, eq=False)
 class Piece:
-    """One stretch of watched memory. ``offset`` is where it begins in the region of ``key``; untold ones are no write."""
+    """Watched memory that begins at ``offset`` in its key's region. Changes of an untold piece are no writes."""
 
     key: int
     offset: int

@@ -122,9 +122,6 @@ class SettraceFollower(LineFollower):
             if tracer is not None and not _is_ours(tracer):
                 self.why = f"trace function held by {_describe(tracer)}"
                 return False
-        if _current is not None and _current.running:
-            self.why = "another follower of this package is at work"
-            return False
         _current = self
         self.running = True
         me, frame = get_ident(), sys._getframe(1)
@@ -192,7 +189,7 @@ class SettraceFollower(LineFollower):
         return _record_of(user) if event == "call" else NOWHERE
 
     def _make(self, so_far: Record) -> _Thread:  # noqa: C901 - two functions that share their variables
-        snapshots, live, fine = self._pieces.snapshots, self._pieces.live, self._fine
+        snapshots, live, spots = self._pieces.snapshots, self._pieces.live, self._spots
         kinds, hit = KINDS_OF_FILES, self._hit
         code, line, lasti = so_far
 
@@ -209,8 +206,6 @@ class SettraceFollower(LineFollower):
             if kind:
                 return None
             code, line, lasti = entered, frame.f_lineno or 0, -1
-            if fine and id(entered) in fine:
-                frame.f_trace_opcodes = True
             return inside
 
         def inside(frame: FrameType, event: str, arg: Any) -> Any:
@@ -223,12 +218,17 @@ class SettraceFollower(LineFollower):
                 code = frame.f_code
                 line = frame.f_lineno or 0
                 lasti = -1
+                if line in spots and id(code) in spots[line]:
+                    frame.f_trace_opcodes = True
             elif event == "opcode":
                 code, line, lasti = frame.f_code, frame.f_lineno or 0, frame.f_lasti
+                if line not in spots or id(code) not in spots[line]:
+                    frame.f_trace_opcodes = False  # a debugger that takes over here must not meet such events
+                    lasti = -1
             elif event == "return":
                 back = user_frame(frame.f_back)
                 code, line, lasti = _record_of(back)
-                if back is not None and fine and id(code) in fine:
+                if back is not None and back.f_trace_opcodes:
                     lasti = back.f_lasti
             return inside
 
@@ -256,7 +256,7 @@ class SettraceFollower(LineFollower):
         mine = _threads.get(get_ident())
         return mine is not None and sys.gettrace() not in {mine.calls, _first}
 
-    def _refine(self, code: CodeType) -> None:
+    def _refine(self, code: CodeType, line: int) -> None:
         for frame in _outwards(sys._getframe(1)):
-            if frame.f_code is code and _is_ours(frame.f_trace):
+            if frame.f_code is code and frame.f_lineno == line and _is_ours(frame.f_trace):
                 frame.f_trace_opcodes = True
