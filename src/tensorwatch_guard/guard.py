@@ -273,6 +273,11 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         return self._started_at
 
     @property
+    def is_open(self) -> bool:
+        """Whether it watches now."""
+        return self._entered or self._depth > 0
+
+    @property
     def is_outermost(self) -> bool:
         """Whether no other guard was open when it was entered."""
         return self._outermost

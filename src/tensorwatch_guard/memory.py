@@ -16,9 +16,10 @@ from .sharing.graph import Stale, Suspect, stale
 from .sharing.ledger import Alias, Piece
 from .sharing.nursery import may_be_born
 from .sharing.owners import Owner, is_file_backed, owner_of, region_of
-from .sharing.writes import Moment, Mutation, Writes, now
+from .sharing.moments import Moment, Mutation, now
+from .sharing.writes import Writes
 from .sites import NOWHERE, Trail
-from .words import Region
+from .words import Region, Site
 
 if TYPE_CHECKING:
     from types import CodeType, FrameType
@@ -125,7 +126,7 @@ class Memory:
             if collector.heed is not None:
                 collector.heed(tally, False)
         if small:
-            self.writes.bear(row.name, direction, code, lasti, tensor, array)
+            self.writes.young.bear(row.name, direction, code, lasti, tensor, array)
         else:
             moment = now(Trail(code, lasti, None, -1))
             backed = array is not None and is_file_backed(array)
@@ -138,8 +139,16 @@ class Memory:
     def live(self, since: int) -> dict[tuple[object, ...], int]:
         """Aliases that can still be written from both sides, by (op, trail's key)."""
         with self.writes.lock:
-            self.writes.grow_up(now(NOWHERE))
+            self.writes.young.adopt_all(now(NOWHERE))
             return self.writes.ledger.live(since)
+
+    def began_in(self, low: int, high: int) -> set[tuple[str, Site]]:
+        """Where live aliases of memory in ``[low, high)`` were made: operations and sites."""
+        with self.writes.lock:
+            self.writes.young.adopt_all(now(NOWHERE))
+            pieces = list(self.writes.ledger.overlapping(low, high))
+            aliases = [alias for piece in pieces for alias in list(piece.aliases.values())]
+        return {(alias.op, site) for alias in aliases if (site := alias.trail.site) is not None}
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
@@ -152,10 +161,15 @@ class Memory:
         """The short way of ``peek``, False where it does not do."""
         return self.mode == "off" or self.writes.glance(address, code, lasti)
 
-    def boundary(self, at: Trail, *, torch_wrote: bool = False, final: bool = False) -> None:
+    def boundary(self, at: Trail, *, final: bool = False) -> None:
         """Everything shared is looked at. ``final``: at a guard's exit, which has no place in the user's code."""
         if self.mode != "off":
-            self.writes.boundary(now(NOWHERE if final else at), torch_wrote=torch_wrote, whole=final)
+            self.writes.boundary(now(NOWHERE if final else at), whole=final)
+
+    def torch_boundary(self, at: Trail, *, wrote: bool) -> None:
+        """What torch itself may write is looked at. ``wrote``: it has just done so, whatever the version counters say."""
+        if self.mode != "off":
+            self.writes.torch_boundary(now(at), wrote=wrote)
 
     @property
     def last_serial(self) -> int:
@@ -298,7 +312,7 @@ class Memory:
     def relocating(self, at: Trail, op: str, storage: torch.UntypedStorage) -> None:
         """A storage is about to get other memory: arrays that were handed out will dangle."""
         with self.writes.lock:
-            self.writes.grow_up(now(at))
+            self.writes.young.adopt_all(now(at))
             handed_out = [
                 alias
                 for piece in self.writes.ledger.at(storage.data_ptr())

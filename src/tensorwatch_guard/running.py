@@ -28,10 +28,10 @@ from .probes.calls import installation
 from .probes.install import Installation
 from .probes.spans import OptimizerSteps, told
 from .probes.trace import TraceLayer
-from .sharing.writes import now
+from .sharing.moments import now
 from .session import SESSION
 from .sites import Trail, forget
-from .words import RunInfo
+from .words import RunInfo, Site
 
 if TYPE_CHECKING:
     from .guard import guard
@@ -186,6 +186,11 @@ class Running:
         told(self.session, lambda: self.session.boundary(at))
         after = self.report_of(asking, collector).mutations
         return tuple(finding for finding in after if finding.count > before.get(finding.id, 0))
+
+    def shared_in(self, low: int, high: int) -> set[tuple[str, Site]]:
+        """Where the live sharings of memory in ``[low, high)`` began: operations and sites."""
+        memory = self.session.memory
+        return memory.began_in(low, high) if memory is not None else set()
 
     # -- reports -------------------------------------------------------------------------------------------------------
 
