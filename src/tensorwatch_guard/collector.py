@@ -100,6 +100,8 @@ class Collector:
         self.heed: Callable[[Tally, bool], None] | None = None
         """Policy that wants to hear of each event, and whether the host waited in it; None where nobody asks."""
         self.policy: Policy | None = None
+        self.on_new: Callable[[], None] | None = None
+        """Called when a site is seen for the first time."""
         self._serial = 0
         self._lock = threading.Lock()
 
@@ -123,6 +125,8 @@ class Collector:
         tally.serial = self._serial
         tally.owner = self
         shard[key] = tally
+        if self.on_new is not None:
+            self.on_new()
         return tally
 
     def tallies(self) -> Iterator[tuple[str, Tally]]:

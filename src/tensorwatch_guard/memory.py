@@ -35,6 +35,8 @@ WALK_SHARE: Final = 0.02
 """Part of wall time that looking through autograd graphs for stale values may take, after a first second's worth."""
 WALK_GRACE_NS: Final = 50_000_000
 WRITE: Final = "write"
+_LEFT: Final[list[object]] = []
+"""What a forked child was born with."""
 MODES: Final = ("off", "check", "auto", "exact")
 
 
@@ -337,6 +339,11 @@ class Memory:
                 tally.link("shared-by", "alias", alias.op, alias.trail)
 
     # -- ends ----------------------------------------------------------------------------------------------------------
+
+    def leave(self) -> None:
+        """In a forked child: what is shared here is the parent's business. Kept, for its followers have to stand down."""
+        self.writes.leave()
+        _LEFT.append(self)
 
     def clear(self) -> None:
         """The session is over."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy
 import torch
 
-from . import __version__
+from . import __version__, ranks
 from .collector import MOST_SITES, Collector
 from .findings import findings
 from .memory import Memory
@@ -114,6 +114,22 @@ class Running:
             else:
                 self._paused.pop(collector, None)
             self._listen()
+
+    def after_fork(self) -> list[Collector]:
+        """In a forked child: nobody listens, no lock is held, the probes stay in place. Returns who listened."""
+        heard = [one for one in self._open if one not in self._paused]
+        self.lock = threading.RLock()
+        self._open = []
+        self._paused = {}
+        self._first_alias = {}
+        self._trace.stop()
+        self.session.after_fork()
+        return heard
+
+    def give_up(self) -> None:
+        """Take the probes away in a process that is not followed."""
+        with self.lock:
+            self._end()
 
     def _listen(self) -> None:
         heard = tuple(one for one in self._open if one not in self._paused)
@@ -237,8 +253,8 @@ class Running:
             version=__version__,
             host=platform.node(),
             pid=os.getpid(),
-            rank=_number("RANK"),
-            world_size=_number("WORLD_SIZE"),
+            rank=ranks.rank(),
+            world_size=ranks.world_size(),
             started=asked.started_at,
             duration_s=round(asked.duration, 6),
             steps=steps,
@@ -258,11 +274,6 @@ class Running:
         if memory is not None:
             spots += memory.blind_spots()
         return tuple(spots)
-
-
-def _number(variable: str) -> int | None:
-    text = os.environ.get(variable, "")
-    return int(text) if text.isdigit() else None
 
 
 def suppress_faults(where: str) -> Any:

@@ -53,7 +53,13 @@ class Session:
         self.step = 0
         self.strict = False
         """Some open guard has a level or a limit that acts at once: ``gate`` is asked ahead of each call."""
+        self.heeded = False
+        """Policy wants to hear of events: aliases take the long way."""
+        self.every_read = False
+        """Some open guard must hear of each read: reads take the long way."""
         self.gate: Callable[[Session, Any], None] | None = None
+        self.settle: Callable[[Here], Exception | None] | None = None
+        """Says what policy has to say once a step of ours is done; may hand back what is to be raised."""
         self.devices = False
         """An accelerator is there (or simulated): calls can wait and move."""
         self.device_suffix = ""
@@ -64,10 +70,14 @@ class Session:
         self.memory: Memory | None = None
         self.sharing = False
         """Some memory is shared now: events look at it."""
-        self.violation: type[Exception] | None = None
+        self.violation: tuple[type[Exception], ...] | None = None
         self.faults: dict[str, Fault] = {}
         self.backwards: list[Trail] = []
         self.lock = threading.RLock()
+        self.beat_at = 0
+        """When ``beat`` is to be called, by ``perf_counter_ns``; 0 where nobody waits for it."""
+        self.beat: Callable[[], None] | None = None
+        """Writes part files and report files on the way: no thread does it, the events do."""
         self._steps: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
         self._by_hand = False
         self._most = 0
@@ -78,6 +88,7 @@ class Session:
     def listen(self, collectors: tuple[Collector, ...]) -> None:
         """From now on these collectors hear every event."""
         self.collectors = collectors
+        self.heeded = any(collector.heed is not None for collector in collectors)
         self.generation += 1
 
     def refresh(self, here: Here) -> None:
@@ -119,6 +130,30 @@ class Session:
         self._most = 0
         self._floor = self.step
         self.backwards = []
+
+    def pulse(self) -> None:
+        """An event after the time that was asked for: whoever waits for it has its turn."""
+        here = LOCAL.here
+        busy, here.busy = here.busy, True
+        try:
+            if self.beat is not None:
+                self.beat()
+        except Exception as error:
+            self.fault("writing on the way", error)
+        finally:
+            here.busy = busy
+
+    def after_fork(self) -> None:
+        """In a forked child: nothing of the parent's is counted, looked at or waited for here."""
+        self.lock = threading.RLock()
+        self.beat_at = 0
+        LOCAL.here = Here()
+        if self.memory is not None:
+            self.memory.leave()
+        self.memory, self.sharing = None, False
+        self.faults, self.overhead_ns = {}, 0
+        self.reset()
+        self.listen(())
 
     # -- happenings ----------------------------------------------------------------------------------------------------
 
@@ -190,7 +225,9 @@ class Session:
             if thread is not None:
                 tally.threads = (tally.threads or frozenset()) | {thread}
             if collector.heed is not None:
-                collector.heed(tally)
+                collector.heed(tally, blocking)
+            elif kind == "hazard" and collector.policy is not None:
+                collector.policy.heed(tally)
             tallies.append(tally)
         return tallies
 
@@ -210,12 +247,17 @@ class Session:
             tally.count += 1
             tally.last_step = self.step
             if collector.heed is not None:
-                collector.heed(tally)
+                collector.heed(tally, False)
 
     def peek(self, frame: FrameType, tensor: torch.Tensor) -> None:
         """After a read: the memory at hand and the next few aliases in turn."""
-        if self.memory is not None:
-            self.memory.peek(tensor.untyped_storage().data_ptr(), self.trail(frame))
+        memory = self.memory
+        if memory is None:
+            return
+        address = tensor.untyped_storage().data_ptr()
+        code = frame.f_code
+        if FILES[code.co_filename] != USER or not memory.glance(address, code, frame.f_lasti):
+            memory.peek(address, self.trail(frame))
 
     def peek_at(self, at: Trail, tensor: torch.Tensor) -> None:
         """The same for a happening whose place is known."""
@@ -224,10 +266,15 @@ class Session:
                 address = tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided else None
             self.memory.peek(address, at)
 
-    def boundary(self, at: Trail, *, torch_wrote: bool = False, final: bool = False) -> None:
-        """Everything shared is looked at. ``torch_wrote``: what changed since the last look is torch's doing."""
+    def boundary(self, at: Trail, *, final: bool = False) -> None:
+        """Everything shared is looked at."""
         if self.sharing and self.memory is not None:
-            self.memory.boundary(at, torch_wrote=torch_wrote, final=final)
+            self.memory.boundary(at, final=final)
+
+    def torch_boundary(self, at: Trail, *, wrote: bool) -> None:
+        """What torch itself may write is looked at. ``wrote``: it has just done so, whatever the version counters say."""
+        if self.sharing and self.memory is not None:
+            self.memory.torch_boundary(at, wrote=wrote)
 
     def look_for_devices(self) -> None:
         """Whether this process can have device tensors. Initialises no accelerator: what is built in is enough to ask."""
@@ -241,6 +288,10 @@ class Session:
     def device_label(self, device: torch.device | None) -> str:
         """A device as findings name it."""
         return f"{device}{self.device_suffix}" if device is not None else ""
+
+    def due(self, here: Here) -> Exception | None:
+        """Policy speaks. What it hands back is for the user: a violation, or a warning that a filter made an error."""
+        return self.settle(here) if self.settle is not None else None
 
     def is_violation(self, error: BaseException) -> bool:
         """Whether policy raised it: then it is for the user."""

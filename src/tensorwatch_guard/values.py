@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
+from . import ranks
 from .levels import ConfigError, Setting, hint, setting
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def device(value: object, label: str) -> str | None:
 
 def file_for(template: str) -> str:
     """``template`` with ``%p`` as this process's id and ``%r`` as its rank (0 where there are no ranks)."""
-    return template.replace("%p", str(os.getpid())).replace("%r", os.environ.get("RANK", "0"))
+    return template.replace("%p", str(os.getpid())).replace("%r", str(ranks.rank() or 0))
 
 
 def unwritable(file: str) -> str:

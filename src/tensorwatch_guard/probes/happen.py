@@ -178,6 +178,8 @@ def _contained(session: Session, name: str, step: Step, outcome: Outcome) -> Exc
     finally:
         here.busy = False
         session.overhead_ns += perf_counter_ns() - started
+    if session.beat_at and started > session.beat_at:
+        session.pulse()
     return session.due(here) if here.due else None
 
 

@@ -71,6 +71,8 @@ def read(row: Operation) -> Hook:
                     here.sample = not tally.count & SAMPLE
             if session.sharing:
                 session.peek(frame, instance)
+            if session.beat_at and perf_counter_ns() > session.beat_at:
+                session.pulse()
             if sampled:
                 session.overhead_ns += (perf_counter_ns() - sampled) * (SAMPLE + 1)
         except Exception as error:

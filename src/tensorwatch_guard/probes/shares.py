@@ -87,6 +87,8 @@ def _short(row: Operation, long_way: Hook, *, to_array: bool) -> Hook:
             session.fault(name, error)
         finally:
             here.busy = False
+        if session.beat_at and started > session.beat_at:
+            session.pulse()
         session.overhead_ns += perf_counter_ns() - started
         return result
 

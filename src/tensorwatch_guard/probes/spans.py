@@ -48,9 +48,7 @@ def backward(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         result = wrapped(*args, **kwargs)
     finally:
         session.backwards.remove(trail)
-    violation = _guarded(session, lambda: session.boundary(trail))
-    if violation is not None:
-        raise violation
+    told(session, lambda: session.torch_boundary(trail, wrote=False))
     return result
 
 
@@ -79,16 +77,16 @@ def silent_write(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     if not session.sharing or not session.collectors or LOCAL.here.busy or _compiler._is_compiling_flag:
         return wrapped(*args, **kwargs)
     trail = session.trail(_get_frame(1))
-    told(session, lambda: session.boundary(trail))
+    told(session, lambda: session.torch_boundary(trail, wrote=False))
     writes = session.memory.writes if session.memory is not None else None
     if writes is not None:
         writes.torch_writing = True  # before anything else runs: a line follower may look at the next call
     try:
         result = wrapped(*args, **kwargs)
     except BaseException:
-        _guarded(session, lambda: session.boundary(trail, torch_wrote=True))
+        _guarded(session, lambda: session.torch_boundary(trail, wrote=True))
         raise
-    told(session, lambda: session.boundary(trail, torch_wrote=True))
+    told(session, lambda: session.torch_boundary(trail, wrote=True))
     return result
 
 
@@ -105,6 +103,8 @@ def _guarded(session: Session, step: Callable[[], object]) -> Exception | None:
     finally:
         here.busy = False
         session.overhead_ns += perf_counter_ns() - started
+    if session.beat_at and started > session.beat_at:
+        session.pulse()
     return session.due(here) if here.due else None
 
 
@@ -146,7 +146,7 @@ def _before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     session = SESSION
     if session.collectors and session.sharing and not _compiler._is_compiling_flag:
         trail = session.trail(_get_frame(1))
-        told(session, lambda: session.boundary(trail))
+        told(session, lambda: session.torch_boundary(trail, wrote=False))
         if session.memory is not None and not args[1:] and not kwargs:  # a closure is the user's code
             session.memory.writes.torch_writing = True
 
@@ -158,7 +158,7 @@ def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
 
     def step() -> None:
         if session.sharing:
-            session.boundary(session.trail(frame), torch_wrote=True)
+            session.torch_boundary(session.trail(frame), wrote=True)
         session.optimizer_stepped(optimizer)
 
     frame = _get_frame(1)

@@ -15,70 +15,23 @@ import weakref
 from collections.abc import Callable, Iterable
 from threading import get_ident
 from types import CodeType
-from typing import Any, Final, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 
 from ..sites import NOWHERE, Trail, trail
 from ..words import Change, Region, Write, Writer
+from .adoption import Adoption
 from .contents import Contents
 from .differences import differing_span, has_gaps
 from .escalation import Escalation
 from .fingerprints import BLOCK
 from .graph import sequence_number
 from .ledger import Alias, Ledger, Piece, version_probe
-from .nursery import Newborn, Nursery
+from .moments import START, Moment, Mutation, moment_of, now
+from .nursery import Newborn
 from .owners import MOVED, ArrayOwner, Owner
 from .writers import hides_writes
-
-class Moment(NamedTuple):
-    """An event in time, as one thread saw it. ``sequence`` is autograd's number in that thread."""
-
-    trail: Trail
-    thread: int
-    sequence: int
-
-
-Stamp = Moment | tuple[CodeType, int, int, int]
-"""A moment, or its raw form on the short way: code, instruction, thread, sequence number."""
-
-
-def moment_of(stamp: Stamp | None) -> Moment:
-    """A stamp as a moment."""
-    if stamp is None:
-        return START
-    if isinstance(stamp, Moment):
-        return stamp
-    code, lasti, thread, sequence = stamp
-    return Moment(Trail(code, lasti, None, -1), thread, sequence)
-
-
-START: Final = Moment(NOWHERE, 0, -1)
-
-
-def now(trail: Trail) -> Moment:
-    """This moment in this thread."""
-    return Moment(trail, threading.get_ident(), sequence_number())
-
-
-class Mutation(NamedTuple):
-    """Shared memory was written. ``before`` and ``after`` enclose the write in time; equal trails of an exact one name it."""
-
-    piece: Piece
-    change: Change
-    writer: Writer
-    before: Moment
-    after: Moment
-    exact: bool
-    thread: str
-    aliases: tuple[Alias, ...]
-    by: str = "check"
-    sequence: int | None = None
-    unseen: bool = False
-    """Autograd's counter did not see it: a saved tensor may be stale without PyTorch knowing."""
-    cases: tuple[object, ...] = ()
-    """What an interval is known by; of an exact mutation, the intervals it explains."""
 
 
 class Writes:
@@ -90,12 +43,13 @@ class Writes:
         self.ledger = Ledger()
         self.contents = Contents(share=share)
         self.escalation: Escalation | None = None
-        self.nursery = Nursery(self._died_young)
+        self.young = Adoption(self)
         self.follow(mode)
         self.lock = threading.RLock()
         self._tell = tell
-        self._tell_moved = tell_moved
+        self.tell_moved = tell_moved
         self._dead: queue.SimpleQueue[Alias] = queue.SimpleQueue()
+        self._left = False
         self._torch_wrote = False
         self.torch_writing = False
         """Set while a torch call runs that writes without a trace in a version counter."""
@@ -111,71 +65,12 @@ class Writes:
         if mode == "exact":
             self.escalation.follow_all()
 
-    # -- handing out ---------------------------------------------------------------------------------------------------
-
     @property
     def bears(self) -> bool:
         """Whether small aliases may go the short way: not while something is followed."""
         return self.escalation is None or not self.escalation.is_awake
 
-    def bear(
-        self, op: str, direction: str, code: CodeType, lasti: int, tensor: torch.Tensor, array: np.ndarray[Any, Any] | None
-    ) -> None:
-        """The short way of a small alias."""
-        if self.nursery.newborns:
-            with self.lock:
-                self.grow_up(now(Trail(code, lasti, None, -1)))
-        self.nursery.add(op, direction, code, lasti, tensor, array)
-
-    def grow_up(self, moment: Moment) -> None:
-        """Take over what was handed out since the last event. The copy made at birth says whether it was written since."""
-        for born in self.nursery.grown():
-            owner = born.owner
-            storage = owner.ref() if owner is not None else None
-            side = born.tensor() if born.tensor is not None else None
-            if owner is None or storage is None or (born.tensor is not None and side is None):
-                continue
-            if not born.is_there():
-                self._moved_young(born, moment)
-                continue
-            at = Moment(Trail(born.code, born.lasti, None, -1), born.ident, born.sequence)
-            self.share(born.op, born.direction, at, storage, born.region, _just(owner), side, born=born, seen=moment)
-            del storage, side
-
-    def _moved_young(self, born: Newborn, moment: Moment) -> None:
-        """A newborn's owner has other memory now: what was handed out points to memory that is gone."""
-        at = Trail(born.code, born.lasti, None, -1)
-        piece = Piece(0, born.region, _GONE, False)
-        piece.aliases[0] = Alias(0, born.op, born.direction, at, None, piece)
-        self._tell_moved(piece, moment)
-
-    def _died_young(self, born: Newborn, contents: bytes) -> None:
-        """A newborn's memory was written, and then one side died."""
-        span = differing_span(born.region, born.copy, contents, gaps=False)
-        if span is None:
-            return
-        writer: Writer = "unknown"
-        if born.probe is not None:
-            writer = "torch" if born.probe._version != born.version or self.torch_writing else "numpy"
-        at = Moment(Trail(born.code, born.lasti, None, -1), born.ident, born.sequence)
-        piece = Piece(0, born.region, born.owner or _GONE, False)
-        alias = Alias(0, born.op, born.direction, at.trail, at, piece)
-        first, last = span
-        change = Change(0, first, last, bytes(born.copy[first:last]), contents[first:last])
-        after = now(trail(sys._getframe(2)))
-        mutation = Mutation(piece, change, writer, at, after, False, "", (alias,), unseen=writer != "torch")
-        if self.escalation is not None:
-            mutation = mutation._replace(cases=self.escalation.found(mutation))
-        self._tell(mutation)
-
-    def _since_birth(self, piece: Piece, born: Newborn, birth: Moment, seen: Moment) -> None:
-        """What was written between a newborn's making and now; the contents remember what is there now."""
-        contents = bytes(born.view or b"")
-        span = differing_span(born.region, born.copy, contents, gaps=False) if contents != born.copy else None
-        if span is not None:
-            first, last = span
-            change = Change(piece.key, first, last, bytes(born.copy[first:last]), contents[first:last])
-            self._report([(change, birth)], seen)
+    # -- handing out ---------------------------------------------------------------------------------------------------
 
     def share(
         self,
@@ -200,9 +95,10 @@ class Writes:
         """
         seen = seen or moment
         with self.lock:
-            if self.nursery.newborns:
-                self.grow_up(seen)
             address = storage.data_ptr()
+            twin = self.young.nursery.at(address)
+            if twin is not None:
+                self.young.adopt(twin, seen)
             if self.escalation is not None:
                 self.escalation.before_look(seen)
             if self.ledger.pieces:
@@ -222,8 +118,9 @@ class Writes:
                 alias.probe, alias.version = born.probe, born.version
             if new and watch:
                 self.contents.add(piece.key, region, piece.hold, file_backed=file_backed, stamp=seen)
-                if born is not None:
-                    self._since_birth(piece, born, moment, seen)
+                change = self.young.since_birth(piece, born) if born is not None else None
+                if born is not None and change is not None:
+                    self._report([(change, born.seen)], seen)
                 if region.nbytes > BLOCK:  # its first fingerprint, as far as the time budget goes
                     self.contents.look((piece.key,), stamp=moment)
             if self.escalation is not None and watch:
@@ -237,32 +134,56 @@ class Writes:
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
-    def boundary(self, moment: Moment, *, torch_wrote: bool = False, whole: bool = False) -> None:
-        """Compare everything, within the budget.
-
-        ``torch_wrote``: what changed since the last look is torch's doing, whatever the version counter says (fused
-        optimizers, BatchNorm's statistics). ``whole``: everything is compared, whatever time it takes.
-        """
+    def boundary(self, moment: Moment, *, whole: bool = False) -> None:
+        """Compare everything, within the budget. ``whole``: whatever time it takes."""
         with self.lock:
-            self._bury()
-            self._torch_wrote = torch_wrote
-            if self.nursery.newborns:
-                self.grow_up(moment)
-            if self.escalation is not None:
-                self.escalation.before_look(moment)
+            self._begin_look(moment)
             if self.ledger.pieces:
                 self._check_owners(self.ledger.pieces.values(), moment)
                 self._report(self.contents.look(None, stamp=moment, whole=whole), moment)
-            self._torch_wrote = False
+            self._end_look(moment)
+
+    def torch_boundary(self, moment: Moment, *, wrote: bool) -> None:
+        """Compare only what torch itself may write here: memory of tensors that was handed out.
+
+        ``wrote``: what changed since the last look is torch's doing, whatever the version counter says (fused
+        optimizers, BatchNorm's statistics).
+        """
+        if not self.ledger.torch_side and not self.young and not (self.escalation is not None and self.escalation.is_awake):
             self.torch_writing = False
-            if self.escalation is not None:
-                self.escalation.after_look(moment)
+            return
+        with self.lock:
+            self._torch_wrote = wrote
+            self._begin_look(moment)
+            if self.ledger.torch_side:
+                self._compare(list(self.ledger.torch_side), moment)
+            self._torch_wrote = False
+            self._end_look(moment)
+
+    def _begin_look(self, moment: Moment) -> None:
+        self._bury()
+        if self.young:
+            if self.bears:
+                self.young.look(moment)
+            else:
+                self.young.adopt_all(moment)
+        if self.escalation is not None:
+            self.escalation.before_look(moment)
+
+    def _end_look(self, moment: Moment) -> None:
+        self.torch_writing = False
+        if self.escalation is not None:
+            self.escalation.after_look(moment)
 
     def peek(self, address: int | None, moment: Moment) -> None:
         """An event that is no boundary: the memory at hand (by its storage's address) and the next few in turn."""
         with self.lock:
-            if self.nursery.newborns:
-                self.grow_up(moment)
+            if self.young:
+                born = self.young.nursery.at(address) if address is not None else None
+                if not self.bears:
+                    self.young.adopt_all(moment)
+                elif born is not None:
+                    self.young.adopt(born, moment)
             if self.escalation is not None:
                 self.escalation.before_look(moment)
             found: list[tuple[Change, Any]] = []
@@ -277,7 +198,7 @@ class Writes:
 
     def glance(self, address: int, code: CodeType, lasti: int) -> bool:
         """The short way of ``peek``: False where something differs or is followed, and the long way has to be taken."""
-        if self.nursery.newborns or (self.escalation is not None and self.escalation.is_awake):
+        if not self.bears or (self.young and not self.young.look_at(address)):
             return False
         if not self.ledger.pieces:
             return True
@@ -299,7 +220,7 @@ class Writes:
             if piece.ask() is MOVED and not piece.told_moved:
                 piece.told_moved = True
                 self.contents.drop(piece.key)
-                self._tell_moved(piece, moment)
+                self.tell_moved(piece, moment)
 
     def _report(self, found: Iterable[tuple[Change, Any]], moment: Moment) -> None:
         seen: set[int] = set()
@@ -317,12 +238,17 @@ class Writes:
             seen.update((low, high))
             piece.written += 1
             aliases = tuple(piece.aliases.values())
-            mutation = Mutation(piece, change, writer, stamp, moment, False, "", aliases, unseen=unseen)
-            if self.escalation is not None:
-                mutation = mutation._replace(cases=self.escalation.found(mutation))
-            self._tell(mutation)
+            if writer == "torch":
+                self.ledger.torch_side[piece.key] = None
+            self.tell_inexact(Mutation(piece, change, writer, stamp, moment, False, "", aliases, unseen=unseen))
         if self.escalation is not None:
             self.escalation.looked()
+
+    def tell_inexact(self, mutation: Mutation) -> None:
+        """A write was found as an interval; in auto mode its line is looked for from now on."""
+        if self.escalation is not None:
+            mutation = mutation._replace(cases=self.escalation.found(mutation))
+        self._tell(mutation)
 
     def _exact(self, piece: Piece, write: Write, cases: tuple[object, ...]) -> None:
         """A follower named the line."""
@@ -368,7 +294,7 @@ class Writes:
 
     def died(self, alias: Alias) -> None:
         """Called from a weak reference's call-back: any thread, any moment. The memory is still there; nothing may raise."""
-        if alias.closed:
+        if alias.closed or self._left:
             return
         if not self.lock.acquire(blocking=False):
             self._dead.put(alias)
@@ -416,6 +342,12 @@ class Writes:
         if gone is not None:
             self._forget(gone)
 
+    def leave(self) -> None:
+        """In a forked child: hear of no death, compare nothing. The lock may be held by a thread that is not here."""
+        self._left = True
+        self.lock = threading.RLock()
+        self.nursery.clear()
+
     def clear(self) -> None:
         """Forget everything; no call-back comes after."""
         with self.lock:
@@ -426,7 +358,7 @@ class Writes:
                     alias.closed = True
                     alias.storage = alias.side = alias.probe = None
             self.ledger = Ledger()
-            self.nursery.clear()
+            self.young.nursery.clear()
             if self.escalation is not None:
                 self.escalation.close()
 
@@ -438,25 +370,6 @@ def _touches(region: Region, write: Write) -> bool:
     before, after = bytearray(region.nbytes), bytearray(region.nbytes)
     before[write.first : write.last], after[write.first : write.last] = write.before, write.after
     return differing_span(region, before, after, gaps=True) is not None
-
-
-def _just(owner: Owner) -> Callable[[], Owner]:
-    return lambda: owner
-
-
-class _Gone:
-    """The owner of memory that is not there any more."""
-
-    address = 0
-
-    def ask(self) -> None:
-        return None
-
-    def hold(self) -> None:
-        return None
-
-
-_GONE: Final[Any] = _Gone()
 
 
 class _Death:
