@@ -273,6 +273,17 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         return self._started_at
 
     @property
+    def collector(self) -> Collector:
+        """What it has counted, for those who need more than its report.
+
+        Raises:
+            RuntimeError: if it was never open.
+        """
+        if self._collector is None:
+            raise RuntimeError("this guard was never open")
+        return self._collector
+
+    @property
     def is_open(self) -> bool:
         """Whether it watches now."""
         return self._entered or self._depth > 0

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from ..words import Finding, Site
 
-_OWN_END: Final = "the guard's own entry or exit"
 MOST_SHOWN: Final = 10
 _DOES: Final[dict[str, str]] = {
     "read": "the host reads a CPU tensor",
@@ -92,13 +91,20 @@ def how_to_allow(finding: Finding) -> str:
     return f'to allow it: "# tensorwatch: allow[{kind}] why" on that line, or with allow("{kind}", reason="why"):'
 
 
-def _history(finding: Finding) -> list[str]:
-    """Where the sharing began, who wrote, and between which lines a write was that has no line."""
-    lines = []
+def place(finding: Finding) -> str:
+    """Where it happened: the line, or the two lines between which it must have happened."""
     between = finding.details.get("between")
-    if isinstance(between, list | tuple) and len(between) == 2:
-        first, last = (f"{_short(end['file'])}:{end['line']}" if end else _OWN_END for end in between)
-        lines.append(f"  written between {first} and {last}")
+    if not (isinstance(between, list | tuple) and len(between) == 2):
+        return where(finding.site)
+    first, last = (f"{_short(end['file'])}:{end['line']}" if end else "" for end in between)
+    if first and last:
+        return f"between {first} and {last}"
+    return f"after {first}" if first else f"before {last}" if last else "outside your code"
+
+
+def _history(finding: Finding) -> list[str]:
+    """Where the sharing began, who wrote, and what used it."""
+    lines = []
     for other in finding.related[:4]:
         if other.site is not None:
             lines.append(f"  {_ROLES.get(other.role, other.role)} {where(other.site)}")
@@ -111,9 +117,10 @@ def block(finding: Finding, reason: str, *, whole: bool) -> str:
     rule = BY_ID.get(finding.rule)
     times = f", {finding.count} times" if finding.count > 1 else ""
     called = f", called by {where(finding.origin)}" if finding.origin is not None else ""
-    seen = "seen at " if finding.details.get("between") else ""
-    lines = [f"{what(finding)}: {seen}{where(finding.site)} ({finding.op}{times}{called})  {finding.rule}"]
-    lines += source(finding.site, "      ")
+    inexact = bool(finding.details.get("between"))
+    facts = f" ({finding.op}{times}{called})" if finding.kind != "mutation" else times
+    lines = [f"{what(finding)}: {place(finding)}{facts}  {finding.rule}"]
+    lines += ['  writes="exact" names the line'] if inexact else source(finding.site, "      ")
     if finding.kind in ("mutation", "hazard"):
         lines += _history(finding)
     lines.append(f"  {reason}")
@@ -140,14 +147,16 @@ def violation_text(broken: Sequence[tuple[Finding, str]]) -> str:
 
 def brief(findings: Sequence[Finding], reasons: Sequence[str]) -> str:
     """A line for each finding that broke something, for where the report itself was shown already."""
-    lines = [f"{where(finding.site)}: {reason}" for finding, reason in zip(findings, reasons, strict=True)]
+    lines = [f"{place(finding)}: {reason}" for finding, reason in zip(findings, reasons, strict=True)]
     more = len(lines) - MOST_SHOWN
     return "; ".join(lines[:MOST_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
 def line_text(finding: Finding) -> str:
     """One line, for warnings and logs. The place itself is left to those who show it."""
-    text = " ".join((finding.site.source or "").split()) if finding.site else ""
+    inexact = bool(finding.details.get("between"))
+    text = " ".join((finding.site.source or "").split()) if finding.site and not inexact else ""
     text = text if len(text) <= 60 else text[:57] + "..."
     shown = f"{text}: " if text else ""
-    return f"{shown}{what(finding)} ({finding.op}); {finding.advice}  {finding.rule}"
+    op = f" ({finding.op})" if finding.kind != "mutation" else ""
+    return f"{shown}{what(finding)}{op}; {finding.advice}  {finding.rule}"

@@ -42,7 +42,26 @@ def stale_allowances(collector: Collector, *, everywhere: bool) -> Iterator[Rema
     policy = collector.policy
     if policy is None:
         return
-    used: set[Base] = set()
+    use = _use_of(collector)
+    for base in bases():
+        if base.entered > policy.entered_at and base not in use.blocks and (use.devices or base.kinds - _OF_DEVICES):
+            kinds = ", ".join(f'"{kind}"' for kind in sorted(base.kinds))
+            site = site_of(base.code, base.lasti)
+            yield Remark("TWG801", f"allow({kinds}) let nothing pass{_why(base.reason)}", site)
+    seen = _seen_lines(use.codes.values(), everywhere=everywhere)
+    yield from _comments(seen, use.lines, devices=use.devices)
+
+
+class _Use(NamedTuple):
+    blocks: set[Base]
+    lines: set[tuple[str, int]]
+    codes: dict[int, CodeType]
+    devices: bool
+
+
+def _use_of(collector: Collector) -> _Use:
+    """The allowances that let something pass, and the code in which anything was seen."""
+    blocks: set[Base] = set()
     lines: set[tuple[str, int]] = set()
     codes: dict[int, CodeType] = {}
     devices = False
@@ -51,22 +70,25 @@ def stale_allowances(collector: Collector, *, everywhere: bool) -> Iterator[Rema
         direction = tally.details.get("direction")
         base = tally.grant.covering(tally.kind, direction) if tally.grant is not None else None
         if base is not None:
-            used.add(base)
+            blocks.add(base)
         code = tally.trail.code or (tally.trail.place.code if tally.trail.place is not None else None)
-        if code is not None:
-            codes[id(code)] = code
-        site = tally.trail.site
-        comments = comments_of(site.file) if site is not None else {}
-        if site is not None and comments:
+        if code is None:
+            continue
+        codes[id(code)] = code
+        comments = comments_of(code.co_filename)
+        site = tally.trail.site if comments else None
+        if site is not None:
             for line in range(site.line, (site.end_line or site.line) + 1):
                 if line in comments and not comments[line].kinds.isdisjoint(NAMES[tally.kind, direction]):
                     lines.add((site.file, line))
-    for base in bases():
-        if base.entered > policy.entered_at and base not in used and (devices or base.kinds - _OF_DEVICES):
-            kinds = ", ".join(f'"{kind}"' for kind in sorted(base.kinds))
-            site = site_of(base.code, base.lasti)
-            yield Remark("TWG801", f"allow({kinds}) let nothing pass{_why(base.reason)}", site)
-    yield from _comments(_seen_lines(codes.values(), everywhere=everywhere), lines, devices=devices)
+    return _Use(blocks, lines, codes, devices)
+
+
+def used_allowances(collector: Collector) -> set[tuple[str, int]]:
+    """Files and lines of the allowances that let something pass."""
+    use = _use_of(collector)
+    sites = (site_of(base.code, base.lasti) for base in use.blocks)
+    return use.lines | {(site.file, site.line) for site in sites}
 
 
 def _why(reason: str) -> str:

@@ -6,7 +6,7 @@ import logging
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
-from .message import line_text, where
+from .message import line_text, place
 from .violation import TensorWatchWarning
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ def warn(finding: Finding) -> None:
 def log(finding: Finding) -> None:
     """A record at INFO, which nobody sees who has not asked for it."""
     often = "" if finding.count == 1 else f" ({finding.count} times by now)"
-    _record(logging.INFO, finding, f"{where(finding.site)}: {line_text(finding)}{often}")
+    _record(logging.INFO, finding, f"{place(finding)}: {line_text(finding)}{often}")
 
 
 def alarm(finding: Finding) -> None:
     """A hazard, told at once. Without any logging set up, Python itself shows it on stderr as one line."""
-    _record(logging.ERROR, finding, f"tensorwatch_guard: {where(finding.site)}: {line_text(finding)}")
+    _record(logging.ERROR, finding, f"tensorwatch_guard: {place(finding)}: {line_text(finding)}")
 
 
 def _record(level: int, finding: Finding, text: str) -> None:

@@ -1,0 +1,97 @@
+"""What all tests of a run found, added up: in the process that reports, whatever process ran the tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ..policy.baseline import Known, entry
+from ..report.schema import from_json
+from ..words import SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ..report.model import Report
+    from ..words import Finding
+
+KEPT_TESTS = 3
+"""Names of tests that are kept with a finding; of the others only the number."""
+
+
+class Gathered:
+    """One finding in all tests that had it. ``most``: the highest count in any one test."""
+
+    __slots__ = ("count", "finding", "most", "tests", "tests_in_all")
+
+    def __init__(self, finding: Finding) -> None:
+        self.finding = finding
+        self.count = 0
+        self.most = 0
+        self.tests: list[str] = []
+        self.tests_in_all = 0
+
+    def add(self, finding: Finding, test: str) -> None:
+        """One more test that had it."""
+        self.count += finding.count
+        self.most = max(self.most, finding.count)
+        self.tests_in_all += 1
+        if len(self.tests) < KEPT_TESTS:
+            self.tests.append(test)
+
+    @property
+    def known(self) -> Known:
+        """As a baseline of tests keeps it."""
+        return entry(replace(self.finding, count=self.most, per_step=0.0))
+
+
+class Gathering:
+    """Everything that came home from the tests."""
+
+    def __init__(self) -> None:
+        self.tests = 0
+        self.with_findings = 0
+        self.found: dict[str, Gathered] = {}
+        self._stale: dict[tuple[str, int], str] = {}
+        self._used: set[tuple[str, int]] = set()
+        self.complaints: dict[tuple[str, int], str] = {}
+
+    def add(self, data: Mapping[str, Any], test: str) -> None:
+        """What one test's report carries, as ``parcel`` made it."""
+        self.tests += 1
+        findings = from_json({"schema": SCHEMA, "findings": data["findings"]}).findings if data["findings"] else ()
+        self.with_findings += bool(findings)
+        for finding in findings:
+            self.found.setdefault(finding.id, Gathered(finding)).add(finding, test)
+        self._used.update((file, line) for file, line in data["used"])
+        self._stale.update({(file, line): text for file, line, text in data["stale"]})
+        self.complaints.update({(file, line): text for file, line, text in data["complaints"]})
+
+    @property
+    def stale(self) -> list[tuple[str, int, str]]:
+        """Allowances that let nothing pass in any test that came by."""
+        return sorted((*place, text) for place, text in self._stale.items() if place not in self._used)
+
+    def worst_first(self) -> list[Gathered]:
+        """Findings to mend: the weightiest first, then those of most tests."""
+        order = {"critical": 0, "error": 1, "warning": 2, "note": 3}
+        return sorted(
+            self.found.values(), key=lambda one: (order[one.finding.severity], -one.tests_in_all, -one.count)
+        )
+
+    def findings(self) -> tuple[Finding, ...]:
+        """The same as findings of one run."""
+        return tuple(replace(one.finding, count=one.count) for one in self.worst_first())
+
+
+def parcel(report: Report, kept: Iterable[Finding], used: Iterable[tuple[str, int]]) -> dict[str, Any]:
+    """What goes home with a test's report: plain lists, dicts, strings and numbers."""
+    wanted = {id(finding) for finding in kept}
+    rows = report.to_json()["findings"] if wanted else []
+    notices = [(n.rule, n.site, n.text) for n in report.notices if n.site is not None]
+    return {
+        "findings": [row for row, finding in zip(rows, report.findings, strict=False) if id(finding) in wanted],
+        "used": [list(place) for place in used],
+        "stale": [[site.file, site.line, text] for rule, site, text in notices if rule == "TWG801"],
+        "complaints": [[site.file, site.line, text] for rule, site, text in notices if rule == "TWG803"],
+    }
