@@ -1,4 +1,4 @@
-"""The pytest plugin: ``--tensorwatch``, the marker, the fixture. Thin: what it does is imported when it is first asked for.
+"""The pytest plugin: ``--tensorwatch``, the marker, the fixture. What it does is imported when it is first asked for.
 
 Loaded in every pytest run of an environment that has this package, so it imports nothing but pytest and costs one look
 at each test's markers. ``-p no:tensorwatch_guard`` switches it off.
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 if TYPE_CHECKING:
-    from .pytest_support import Watch, Watcher
+    from .pytest_support import Watch
+    from .pytest_support.watcher import Watcher
 
 OPTIONS: Final = (
     "sync", "transfer", "h2d", "d2h", "d2d", "alias", "mutation", "hazard", "refusal", "read",
@@ -78,5 +79,5 @@ def _watch(config: pytest.Config) -> Watch:
 
 @pytest.fixture
 def tensorwatch(request: pytest.FixtureRequest) -> Watcher:
-    """A guard for part of a test, ``with tensorwatch(sync=0) as g:``, and questions to it: ``assert_no_mutations()``."""
+    """Guards for parts of a test: ``with tensorwatch(sync=0) as g:``; and questions to them."""
     return _watch(request.config).watcher(request.node)

@@ -1,7 +1,8 @@
 """Baselines: what is known and let pass, kept in a file that belongs into the repository.
 
-Known findings pass, new ones and increases fail, vanished ones are named. Findings are matched by ``id`` (file, function,
-source text, origin), so that moved lines change nothing. One finding a line, sorted: a change reads well as a diff.
+Known findings pass, new ones and increases fail, vanished ones are named. Findings are matched by ``id`` (file,
+function, source text, origin), so that moved lines change nothing. One finding a line, sorted: a change reads well as a
+diff.
 """
 
 from __future__ import annotations

@@ -159,9 +159,8 @@ class Policy:
         site = tally.trail.site
         if site is not None and allowed_by_comment(site, tally.kind, direction) is not None:
             return True
-        if self.baseline is not None:
-            if identity(tally.kind, tally.op, tally.trail, tally.extra) in self.baseline.known:
-                return True  # up to how many, its comparison says at the end
+        if self.baseline and identity(tally.kind, tally.op, tally.trail, tally.extra) in self.baseline.known:
+            return True  # up to how many, its comparison says at the end
         finding = self.finding(tally) if self.config.ignore is not None else None
         return finding is not None and ignored(self.session, self.config, finding)
 
@@ -315,7 +314,7 @@ def _capturing() -> bool:
     import torch
 
     try:
-        return bool(torch.cuda.is_current_stream_capturing()) if torch.cuda.is_initialized() else False  # type: ignore[no-untyped-call]
+        return torch.cuda.is_initialized() and bool(torch.cuda.is_current_stream_capturing())
     except (RuntimeError, AttributeError, AssertionError):
         return False
 

@@ -150,7 +150,7 @@ class Watch:
             broken = call.excinfo.value if call.excinfo is not None else None
             opened = item.stash.get(_GUARD, None)
             if isinstance(broken, GuardViolation) and report.failed:
-                report.tensorwatch_violation = True
+                vars(report)["tensorwatch_violation"] = True
                 if item.stash.get(_LATE, False):
                     report.longrepr = str(broken)  # raised by the guard's own exit: no line of the test is to blame
             if opened is not None:
@@ -169,7 +169,7 @@ class Watch:
             report.sections.append(("tensorwatch_guard: also seen in this test", self._listed(rest)))
         kept = [one for one in seen.findings if one.allowed is None and (one in worth or one.kind in KINDS)]
         if self._for_all is not None:
-            report.tensorwatch = parcel(seen, kept, used_allowances(opened.collector))
+            vars(report)["tensorwatch"] = parcel(seen, kept, used_allowances(opened.collector))
         if self._folder is not None and seen.findings:
             seen.dump(self._folder / _file_name(item.nodeid))
 

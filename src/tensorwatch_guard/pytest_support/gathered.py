@@ -50,27 +50,32 @@ class Gathering:
 
     def __init__(self) -> None:
         self.tests = 0
-        self.with_findings = 0
+        self.to_mend = 0
         self.found: dict[str, Gathered] = {}
         self._stale: dict[tuple[str, int], str] = {}
         self._used: set[tuple[str, int]] = set()
-        self.complaints: dict[tuple[str, int], str] = {}
+        self._complaints: dict[tuple[str, int], str] = {}
 
     def add(self, data: Mapping[str, Any], test: str) -> None:
         """What one test's report carries, as ``parcel`` made it."""
         self.tests += 1
         findings = from_json({"schema": SCHEMA, "findings": data["findings"]}).findings if data["findings"] else ()
-        self.with_findings += bool(findings)
+        self.to_mend += any(finding.severity != "note" for finding in findings)
         for finding in findings:
             self.found.setdefault(finding.id, Gathered(finding)).add(finding, test)
         self._used.update((file, line) for file, line in data["used"])
         self._stale.update({(file, line): text for file, line, text in data["stale"]})
-        self.complaints.update({(file, line): text for file, line, text in data["complaints"]})
+        self._complaints.update({(file, line): text for file, line, text in data["complaints"]})
 
     @property
     def stale(self) -> list[tuple[str, int, str]]:
         """Allowances that let nothing pass in any test that came by."""
         return sorted((*place, text) for place, text in self._stale.items() if place not in self._used)
+
+    @property
+    def complaints(self) -> list[tuple[str, int, str]]:
+        """Comments that look like allowances and name no kind."""
+        return sorted((*place, text) for place, text in self._complaints.items())
 
     def worst_first(self) -> list[Gathered]:
         """Findings to mend: the weightiest first, then those of most tests."""

@@ -73,8 +73,8 @@ def check(config: Config) -> Config:
         for name in ("mutation", "hazard"):
             setting = getattr(config, name)
             if setting is not None and setting.level in _ACTS:
-                text = f'writes="off" finds no {name}, so {name}={str(setting)!r} can never fail: leave one of the two out'
-                raise ConfigError(text)
+                never = f"{name}={str(setting)!r} can never fail: leave one of the two out"
+                raise ConfigError(f'writes="off" finds no {name}, so {never}')
     return config
 
 
@@ -108,7 +108,7 @@ def marked(item: pytest.Item, base: Config) -> Config | None:
     config = base
     found = False
     places: dict[str, int] = {}
-    for node, mark in item.iter_markers_with_node("tensorwatch"):
+    for node, _ in item.iter_markers_with_node("tensorwatch"):
         places[node.nodeid] = places.get(node.nodeid, 0) + 1
         if places[node.nodeid] > 1:
             raise ConfigError(f"{item.nodeid}: two tensorwatch markers on one test; put all options into one")

@@ -23,27 +23,18 @@ def summary(terminal: pytest.TerminalReporter, gathering: Gathering, *, verbose:
         terminal.write_line(f"tensorwatch_guard: nothing to mend ({gathering.tests} tests guarded)")
         return
     terminal.section("tensorwatch_guard")
-    tests = {test for one in worth for test in one.tests}
-    terminal.write_line(f"{len(worth)} to mend, seen in {_tests(worth, len(tests))} of {gathering.tests} guarded")
+    terminal.write_line(f"{len(worth)} to mend, seen in {gathering.to_mend} of {gathering.tests} guarded tests")
     shown = worth if verbose else worth[:MOST_SHOWN]
     for one in shown:
         for line in _lines(one):
             terminal.write_line(line)
     if len(worth) > len(shown):
         terminal.write_line(f"... and {len(worth) - len(shown)} more (-v shows all)")
-    for file, line, text in gathering.stale[:MOST_SHOWN]:
-        terminal.write_line(f"{where(site_at(file, line))}: {text}  TWG801")
-    for (file, line), text in list(gathering.complaints.items())[:MOST_SHOWN]:
-        terminal.write_line(f"{where(site_at(file, line))}: {text}  TWG803")
+    for rule, remarks in (("TWG801", gathering.stale), ("TWG803", gathering.complaints)):
+        for file, at, text in remarks[:MOST_SHOWN]:
+            terminal.write_line(f"{where(site_at(file, at))}: {text}  {rule}")
     if os.environ.get("GITHUB_ACTIONS") == "true":
         annotate(terminal, gathering)
-
-
-def _tests(worth: list[Gathered], known: int) -> str:
-    most = max((one.tests_in_all for one in worth), default=0)
-    number = max(most, known)
-    exact = all(one.tests_in_all == len(one.tests) for one in worth)
-    return f"{number} test{'' if number == 1 else 's'}" if exact else f"{number} tests or more"
 
 
 def _lines(one: Gathered) -> list[str]:

@@ -161,7 +161,7 @@ def _bytes(value: object) -> np.ndarray[Any, Any] | None:
         if not value.is_cpu or value.layout is not torch.strided or value.numel() == 0:
             return None
         plain = value.detach()
-        plain = plain._conj() if plain.is_conj() else plain  # pending signs stand in the way of numpy(): same memory without
+        plain = plain._conj() if plain.is_conj() else plain  # a pending sign is taken off: the memory is the same
         plain = plain._neg_view() if plain.is_neg() else plain
         array: np.ndarray[Any, Any] = plain.view(_SAME_SIZE[plain.element_size()]).numpy()
         return array
@@ -171,9 +171,13 @@ _SAME_SIZE: Final = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.in
 """A dtype of the same size that NumPy knows."""
 
 
+_MOST_WORK: Any = 100_000
+"""Strides can make the exact answer a hard puzzle; then the bounds decide."""
+
+
 def _overlap(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
     try:
-        return bool(np.shares_memory(one, other, max_work=100_000))
+        return bool(np.shares_memory(one, other, max_work=_MOST_WORK))
     except np.exceptions.TooHardError:
         return bool(np.may_share_memory(one, other))
 
