@@ -14,9 +14,9 @@ import torch
 from .sharing.differences import describe
 from .sharing.graph import Stale, Suspect, stale
 from .sharing.ledger import Alias, Piece
+from .sharing.moments import Moment, Mutation, now
 from .sharing.nursery import may_be_born
 from .sharing.owners import Owner, is_file_backed, owner_of, region_of
-from .sharing.moments import Moment, Mutation, now
 from .sharing.writes import Writes
 from .sites import NOWHERE, Trail
 from .words import Region, Site

@@ -9,7 +9,6 @@ import os
 import platform
 import sys
 import threading
-
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy
@@ -28,8 +27,8 @@ from .probes.calls import installation
 from .probes.install import Installation
 from .probes.spans import OptimizerSteps, told
 from .probes.trace import TraceLayer
-from .sharing.moments import now
 from .session import SESSION
+from .sharing.moments import now
 from .sites import Trail, forget
 from .words import RunInfo, Site
 

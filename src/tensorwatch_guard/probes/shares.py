@@ -16,7 +16,15 @@ import torch
 from ..current import LOCAL, PLAIN, Tensor, function_mode_on, is_real, on_cpu
 from ..operations import Operation
 from ..session import SESSION, Session
-from ..sharing.owners import BorrowedOwner, Owner, StorageOwner, array_owner, is_file_backed, last_array, region_of
+from ..sharing.owners import (
+    BorrowedOwner,
+    Owner,
+    StorageOwner,
+    array_owner,
+    is_file_backed,
+    last_array,
+    region_of,
+)
 from ..sites import FILES, USER
 from .happen import Outcome, refused, watched
 from .install import Hook

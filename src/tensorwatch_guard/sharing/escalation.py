@@ -16,7 +16,7 @@ from .following import Following
 from .ledger import Alias, Piece
 
 if TYPE_CHECKING:
-    from .writes import Moment, Mutation
+    from .moments import Moment, Mutation
 
 TURNS: Final = 3
 """Turns of a loop in which an interval is followed before it is given up."""

@@ -106,6 +106,8 @@ class Ledger:
         self._by_address: dict[int, dict[int, Piece]] = {}
         self._keys = itertools.count(1)
         self.last_serial = 0
+        self.torch_side: dict[int, None] = {}
+        """Keys of pieces that torch itself may write: a tensor's memory that was handed out, or was found written by torch."""
 
     def piece(self, region: Region, owner: Callable[[], Owner], file_backed: bool) -> tuple[Piece, bool]:
         """The piece of a region and whether it is new."""
@@ -124,6 +126,8 @@ class Ledger:
         self.last_serial += 1
         alias = Alias(self.last_serial, op, direction, trail, moment, piece)
         piece.aliases[alias.serial] = alias
+        if direction.startswith("tensor->"):
+            self.torch_side[piece.key] = None
         return alias
 
     def stand_at(self, piece: Piece, address: int) -> None:
@@ -166,6 +170,7 @@ class Ledger:
     def remove(self, piece: Piece) -> None:
         """Forget a piece."""
         self.pieces.pop(piece.key, None)
+        self.torch_side.pop(piece.key, None)
         if self._by_region.get(piece.region) is piece:
             del self._by_region[piece.region]
         for address in (piece.region.address, getattr(piece.owner, "address", 0)):

@@ -18,10 +18,12 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from ..sites import Trail
 from ..words import Region
 from .graph import sequence_number
 from .ledger import version_probe
-from .owners import ArrayOwner, Owner, StorageOwner
+from .moments import Moment
+from .owners import ArrayOwner, StorageOwner
 
 BIRTH_SIZE: Final = 64 << 10
 """Larger memory goes the long way at once: a copy of it is dear."""
@@ -32,7 +34,7 @@ class Newborn:
     """One alias between its making and the next event."""
 
     __slots__ = (
-        "address", "code", "copy", "direction", "ident", "dtype", "lasti", "op", "owner", "probe", "shape", "sequence", "tensor", "version", "view",
+        "address", "code", "copy", "direction", "ident", "dtype", "lasti", "op", "owner", "probe", "seen", "shape", "sequence", "tensor", "version", "view",
     )
 
     def __init__(self, op: str, direction: str, code: CodeType, lasti: int) -> None:
@@ -42,17 +44,24 @@ class Newborn:
         self.lasti = lasti
         self.ident = get_ident()
         self.sequence = sequence_number()
+        self.seen: Moment = Moment(Trail(code, lasti, None, -1), self.ident, self.sequence)
+        """When its memory was last found as it was at birth."""
         self.tensor: weakref.ref[Any] | None = None
         """The tensor that stands behind the array; None for ``array->tensor``: a weak reference to a tensor of the user's
         would make ``torch.utils.swap_tensors`` refuse it."""
         self.probe: torch.Tensor | None = None
         self.version = 0
-        self.owner: Owner | None = None
+        self.owner: StorageOwner | ArrayOwner | None = None
         self.view: memoryview | None = None
         self.copy = bytearray()
         self.address = 0
         self.shape: tuple[int, ...] = ()
         self.dtype: torch.dtype = torch.uint8
+
+    @property
+    def trail(self) -> Trail:
+        """Where it was handed out: the user's own expression."""
+        return Trail(self.code, self.lasti, None, -1)
 
     @property
     def region(self) -> Region:
@@ -84,8 +93,9 @@ class Newborn:
 class Nursery:
     """All newborns of a session. ``changed_at_death`` gets one whose memory was written before it died."""
 
-    def __init__(self, changed_at_death: Callable[[Newborn, bytes], None]) -> None:
+    def __init__(self, changed_at_death: Callable[[Newborn], None]) -> None:
         self.newborns: dict[int, Newborn] = {}
+        self._by_address: dict[int, Newborn] = {}
         self._changed_at_death = changed_at_death
 
     def __bool__(self) -> bool:
@@ -102,15 +112,15 @@ class Nursery:
             code: of the user's frame.
             lasti: its instruction.
             tensor: the tensor that stands behind the array, or that was made of it.
-            array: the array that was passed, whose memory is an array's; None for ``tensor->array``, where ``tensor`` has the array's life.
+            array: the array that was passed and owns or views an array's memory; None for ``tensor->array``, where ``tensor``
+                has the array's life.
         """
         born = Newborn(op, direction, code, lasti)
-        number = id(born)
 
         def died(_: object) -> None:
             with contextlib.suppress(Exception):
-                if self.newborns.pop(number, None) is not None and born.changed_at_death():
-                    self._changed_at_death(born, bytes(born.view or b""))
+                if self.leave(born) and born.changed_at_death():
+                    self._changed_at_death(born)
 
         nbytes = tensor.numel() * tensor.element_size()
         address = tensor.data_ptr()
@@ -125,23 +135,26 @@ class Nursery:
             born.owner = StorageOwner(storage)
         else:
             born.owner = ArrayOwner(storage, array, died)
-        self.newborns[number] = born
+        self.newborns[id(born)] = born
+        self._by_address[born.owner.address] = born
 
-    def grown(self) -> list[Newborn]:
-        """Everything that still lives, out of the nursery; the caller takes it over."""
-        found: list[Newborn] = []
-        while self.newborns:
-            try:
-                _, born = self.newborns.popitem()
-            except KeyError:
-                break
-            found.append(born)
-        found.reverse()
-        return found
+    def at(self, address: int) -> Newborn | None:
+        """The newborn whose storage begins there."""
+        return self._by_address.get(address)
+
+    def leave(self, born: Newborn) -> bool:
+        """Take one out; False where somebody else did so before."""
+        if self.newborns.pop(id(born), None) is None:
+            return False
+        owner = born.owner
+        if owner is not None and self._by_address.get(owner.address) is born:
+            del self._by_address[owner.address]
+        return True
 
     def clear(self) -> None:
         """Forget all."""
         self.newborns.clear()
+        self._by_address.clear()
 
 
 def may_be_born(tensor: torch.Tensor) -> bool:

@@ -1,0 +1,136 @@
+"""From the nursery to the ledger: what becomes of small aliases that did not die at once.
+
+A newborn is looked at in the nursery, against the copy made at its birth. It is adopted (a piece, an alias, contents of
+their own) when it was written, when its memory is handed out again, when something is followed, or when the nursery is full.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable
+from types import CodeType
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+
+from ..sites import Trail, trail
+from ..words import Change, Writer
+from .differences import differing_span
+from .ledger import Alias, Piece
+from .moments import Moment, Mutation, now
+from .nursery import Newborn, Nursery
+from .owners import Owner
+
+if TYPE_CHECKING:
+    from .writes import Writes
+
+ROOM: Final = 64
+"""Newborns the nursery keeps; then the oldest are adopted."""
+
+
+class Adoption:
+    """The nursery of a session and the way out of it."""
+
+    def __init__(self, writes: Writes) -> None:
+        self._writes = weakref.proxy(writes)
+        self.nursery = Nursery(self._died_young)
+
+    def __bool__(self) -> bool:
+        return bool(self.nursery.newborns)
+
+    def bear(
+        self, op: str, direction: str, code: CodeType, lasti: int, tensor: torch.Tensor, array: np.ndarray[Any, Any] | None
+    ) -> None:
+        """The short way of a small alias; memory that is known already is looked at first, in its own room."""
+        nursery = self.nursery
+        if nursery.newborns and (len(nursery.newborns) >= ROOM or nursery.at(tensor.data_ptr()) is not None):
+            with self._writes.lock:
+                self.adopt_all(now(Trail(code, lasti, None, -1)))
+        nursery.add(op, direction, code, lasti, tensor, array)
+
+    def look(self, moment: Moment) -> None:
+        """A boundary: adopt what was written, and note of the rest that it was not."""
+        for born in list(self.nursery.newborns.values()):
+            if born.is_there() and not born.changed():
+                born.seen = moment
+            else:
+                self.adopt(born, moment)
+
+    def look_at(self, address: int) -> bool:
+        """Whether the newborn at the beginning of a storage, if there is one, is as it was."""
+        born = self.nursery.at(address)
+        return born is None or (born.is_there() and not born.changed())
+
+    def adopt_all(self, moment: Moment) -> None:
+        """Take over everything."""
+        for born in list(self.nursery.newborns.values()):
+            self.adopt(born, moment)
+
+    def adopt(self, born: Newborn, moment: Moment) -> None:
+        """Take over one. The copy made at birth says whether it was written since."""
+        if not self.nursery.leave(born):
+            return
+        owner = born.owner
+        storage = owner.ref() if owner is not None else None
+        side = born.tensor() if born.tensor is not None else None
+        if owner is None or storage is None or (born.tensor is not None and side is None):
+            return
+        if not born.is_there():
+            self._moved_young(born, moment)
+            return
+        birth = Moment(born.trail, born.ident, born.sequence)
+        self._writes.share(
+            born.op, born.direction, birth, storage, born.region, _just(owner), side, born=born, seen=moment
+        )
+
+    def since_birth(self, piece: Piece, born: Newborn) -> Change | None:
+        """What was written between a newborn's last look and now."""
+        contents = bytes(born.view or b"")
+        if contents == born.copy:
+            return None
+        span = differing_span(born.region, born.copy, contents, gaps=False)
+        if span is None:
+            return None
+        first, last = span
+        return Change(piece.key, first, last, bytes(born.copy[first:last]), contents[first:last])
+
+    def _moved_young(self, born: Newborn, moment: Moment) -> None:
+        """A newborn's owner has other memory now: what was handed out points to memory that is gone."""
+        piece = Piece(0, born.region, _GONE, False)
+        piece.aliases[0] = Alias(0, born.op, born.direction, born.trail, None, piece)
+        self._writes.tell_moved(piece, moment)
+
+    def _died_young(self, born: Newborn) -> None:
+        """A newborn's memory was written, and then one side died."""
+        piece = Piece(0, born.region, born.owner or _GONE, False)
+        change = self.since_birth(piece, born)
+        if change is None:
+            return
+        writer: Writer = "unknown"
+        if born.probe is not None:
+            writer = "torch" if born.probe._version != born.version or self._writes.torch_writing else "numpy"
+        alias = Alias(0, born.op, born.direction, born.trail, born.seen, piece)
+        after = now(trail(sys._getframe(2)))
+        mutation = Mutation(piece, change, writer, born.seen, after, False, "", (alias,), unseen=writer != "torch")
+        self._writes.tell_inexact(mutation)
+
+
+def _just(owner: Owner) -> Callable[[], Owner]:
+    return lambda: owner
+
+
+class _Gone:
+    """The owner of memory that is not there any more."""
+
+    address = 0
+
+    def ask(self) -> None:
+        return None
+
+    def hold(self) -> None:
+        return None
+
+
+_GONE: Final[Any] = _Gone()

@@ -1,0 +1,63 @@
+"""Moments and what is found between two of them."""
+
+from __future__ import annotations
+
+import threading
+from types import CodeType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ..sites import NOWHERE, Trail
+from ..words import Change, Writer
+from .graph import sequence_number
+
+if TYPE_CHECKING:
+    from .ledger import Alias, Piece
+
+
+class Moment(NamedTuple):
+    """An event in time, as one thread saw it. ``sequence`` is autograd's number in that thread."""
+
+    trail: Trail
+    thread: int
+    sequence: int
+
+
+Stamp = Moment | tuple[CodeType, int, int, int]
+"""A moment, or its raw form on the short way: code, instruction, thread, sequence number."""
+
+
+def moment_of(stamp: Stamp | None) -> Moment:
+    """A stamp as a moment."""
+    if stamp is None:
+        return START
+    if isinstance(stamp, Moment):
+        return stamp
+    code, lasti, thread, sequence = stamp
+    return Moment(Trail(code, lasti, None, -1), thread, sequence)
+
+
+START: Final = Moment(NOWHERE, 0, -1)
+
+
+def now(trail: Trail) -> Moment:
+    """This moment in this thread."""
+    return Moment(trail, threading.get_ident(), sequence_number())
+
+
+class Mutation(NamedTuple):
+    """Shared memory was written. ``before`` and ``after`` enclose the write in time; equal trails of an exact one name it."""
+
+    piece: Piece
+    change: Change
+    writer: Writer
+    before: Moment
+    after: Moment
+    exact: bool
+    thread: str
+    aliases: tuple[Alias, ...]
+    by: str = "check"
+    sequence: int | None = None
+    unseen: bool = False
+    """Autograd's counter did not see it: a saved tensor may be stale without PyTorch knowing."""
+    cases: tuple[object, ...] = ()
+    """What an interval is known by; of an exact mutation, the intervals it explains."""
