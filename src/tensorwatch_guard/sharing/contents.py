@@ -41,9 +41,12 @@ FILE_LIMIT: Final = 1 << 20
 """A file's memory above this size is never read for a fingerprint."""
 COPIES_LIMIT: Final = 64 << 20
 """Bytes of copies in all; what comes after is remembered as hashes, however small."""
-FLOOR_NS: Final = 10_000
-"""A look may always take this long."""
+FLOOR_NS: Final = 3_000
+"""A look at small memory may always take this long: some sixty regions."""
+LARGE_NS: Final = 20_000
+"""Large memory waits until this much time is saved up: a few blocks at a time."""
 START_NS: Final = 2_000_000
+SMALL_BURST_NS: Final = 1_000_000
 BURST_NS: Final = 10_000_000
 """Unused time is saved up to this, so no look takes longer."""
 _UNSETTLED: Final = 64
@@ -53,29 +56,34 @@ _WAIT_S: Final = 0.05
 _everything: Final = (ctypes.c_char * (1 << (46 if ctypes.sizeof(ctypes.c_void_p) == 8 else 30))).from_address
 
 
-class _Allowance:
-    """How long looks may take: a share of wall time, saved up while it is not used."""
+class _Budget:
+    """How long looks may take: a share of wall time, half of it for small memory and half for large.
+
+    What small memory does not use goes to the large. A look costs this thread's own processor time: that others
+    were let run in the middle of one is not held against it.
+    """
 
     def __init__(self, share: float, clock: Callable[[], int]) -> None:
         self.clock = clock
+        self.cost = time.thread_time_ns if clock is time.perf_counter_ns else clock
         self._share = share
-        self._saved = float(START_NS)
         self._counted = clock()
+        self.small = float(SMALL_BURST_NS)
+        self.large = float(START_NS)
 
-    @property
-    def full(self) -> bool:
-        return self._saved >= BURST_NS
-
-    def start(self, *, whole: bool) -> tuple[int, float]:
-        """Now, and how many nanoseconds this look may take."""
+    def accrue(self) -> int:
+        """Credit the time since the last look. Returns now."""
         now = self.clock()
-        self._saved = min(self._saved + self._share * (now - self._counted), BURST_NS)
+        gained = self._share * (now - self._counted) / 2
         self._counted = now
-        return now, math.inf if whole else max(self._saved, FLOOR_NS)
+        unused = max(0.0, self.small + gained - SMALL_BURST_NS)
+        self.small += gained - unused
+        self.large = min(self.large + gained + unused, BURST_NS)
+        return now
 
-    def spend(self, started: int) -> None:
-        """A look has ended. A debt above one burst is forgiven: it was asked for as a whole."""
-        self._saved = max(self._saved - (self.clock() - started), -BURST_NS)
+    def spend_small(self, nanoseconds: int) -> None:
+        """Small memory is looked at even without credit: a debt that nobody could pay off is forgiven."""
+        self.small = max(self.small - nanoseconds, -SMALL_BURST_NS)
 
 
 class Contents:
@@ -93,14 +101,14 @@ class Contents:
     def __init__(
         self, *, share: float = 0.02, clock: Callable[[], int] = time.perf_counter_ns, pages: Pages | None = None
     ) -> None:
-        self._allowance = _Allowance(share, clock)
+        self._budget = _Budget(share, clock)
         self._entries: dict[int, Copy | Fingerprint] = {}
         self._files: dict[int, int] = {}
         self._incoming: deque[Copy | Fingerprint] = deque()
         self._outgoing: deque[Copy | Fingerprint] = deque()
         self._copies = Copies()
         self._copied = 0
-        self._large = Large(self._allowance.clock, pages)
+        self._large = Large(clock, pages)
         self._cut = 0
         self._unheld: set[int] = set()
         self._lock = threading.Lock()
@@ -237,17 +245,36 @@ class Contents:
             self._leave()
 
     def _look_at_all(self, stamp: object, found: Found, whole: bool) -> None:
-        if not self._large and self._copied <= BLOCK and len(self._copies.batches) <= 16:  # within the floor anyway
-            self._copies.look(stamp, found, self._unheld, math.inf, self._allowance.clock)
+        budget, copies = self._budget, self._copies
+        few = self._copied <= BLOCK and len(copies.batches) <= 16  # a few microseconds: less than asking what it costs
+        if few and not self._large:
+            copies.look(stamp, found, self._unheld, math.inf, budget.clock)
             return
-        started, allowed = self._allowance.start(whole=whole)
-        for_copies = started + (allowed * 0.75 if self._large else allowed)
-        complete = self._copies.look(stamp, found, self._unheld, for_copies, self._allowance.clock)
+        now = budget.accrue()
+        if few or whole:
+            complete = copies.look(stamp, found, self._unheld, math.inf, budget.clock)
+        else:
+            began = budget.cost()
+            complete = copies.look(stamp, found, self._unheld, now + max(budget.small, FLOOR_NS), budget.clock)
+            budget.spend_small(budget.cost() - began)
         if self._large:
-            complete = self._large.look(stamp, found, started + allowed, self._allowance.full, whole) and complete
+            complete = self._look_at_large(None, stamp, found, whole) and complete
         if not complete:
             self._cut += 1
-        self._allowance.spend(started)
+
+    def _look_at_large(self, only: Fingerprint | None, stamp: object, found: Found, whole: bool) -> bool:
+        budget = self._budget
+        if not whole and budget.large < LARGE_NS:
+            return False
+        began = budget.cost()
+        until = math.inf if whole else budget.clock() + budget.large
+        if only is None:
+            complete = self._large.look(stamp, found, until, budget.large >= BURST_NS, whole)
+        else:
+            complete = self._large.advance(only, stamp, found, until, scanned=False, whole=whole)
+        if not whole:
+            budget.large -= budget.cost() - began
+        return complete
 
     def _look_at(self, keys: Collection[int], stamp: object, found: Found, whole: bool) -> None:
         for key in keys:
@@ -257,10 +284,9 @@ class Contents:
                 if batch is not None and not batch.equal(stamp):
                     batch.differing(stamp, found, self._unheld)
             elif entry is not None:
-                started, allowed = self._allowance.start(whole=whole)
-                if not self._large.advance(entry, stamp, found, started + allowed, scanned=False, whole=whole):
+                self._budget.accrue()
+                if not self._look_at_large(entry, stamp, found, whole):
                     self._cut += 1
-                self._allowance.spend(started)
 
     # -- telling -------------------------------------------------------------------------------------------------------
 

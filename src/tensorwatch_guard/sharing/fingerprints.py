@@ -26,7 +26,8 @@ PAGED_FROM: Final = 1 << 20
 """Bytes from which on scanning pages is cheaper than hashing."""
 HOT_SHARE: Final = 0.15
 """Above this share of written blocks, hashing everything is cheaper than write-protecting the pages again."""
-HOT_SCANS: Final = 3
+HOT_SCANS: Final = 2
+"""Scans in a row after which memory counts as hot."""
 _AT_ONCE: Final = 4
 """Blocks between two looks at the clock and at the owner."""
 
