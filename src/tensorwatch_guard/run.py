@@ -78,6 +78,8 @@ def run(program: Program) -> int:
         KeyboardInterrupt: if that is what ended it; its traceback has been printed.
     """
     main = ModuleType("__main__")
+    if sys.version_info < (3, 14):  # since then only where there are annotations
+        main.__annotations__ = {}
     sys.modules["__main__"] = main
     sys.argv[:] = program.argv
     if not getattr(sys.flags, "safe_path", False) and sys.path:
