@@ -64,6 +64,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         config.check_files()
         self.config = config
         self._process_report = process_report
+        self.records = config.update_baseline
         self.baseline = load(config.baseline) if config.baseline and not config.update_baseline else None
         self._collector: Collector | None = None
         self._entered = False
@@ -134,15 +135,22 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         RUNNING.before_close(self, collector, trail(sys._getframe(2)))
         self._duration += time.perf_counter() - self._started
         self._started = 0.0
-        self._report = RUNNING.report_of(self, collector)
-        RUNNING.close(self, collector)
+        try:
+            self._report = RUNNING.report_of(self, collector)
+        except Exception as fault:  # a bug of ours costs the findings, never the training
+            self._report = RUNNING.empty_report(self, collector, fault)
+        finally:
+            RUNNING.close(self, collector)
 
     def _finish(self, error: BaseException | None) -> None:
         from .printing import finish
 
         report = cast("Report", self._report)
         violation = self._policy.at_exit(report, error)
-        finish(self, report, error or violation)
+        try:
+            finish(self, report, error or violation)
+        except Exception as fault:  # a report that cannot be shown never stops a program
+            print(f"tensorwatch_guard: the report could not be shown: {fault!r}", file=sys.stderr)  # noqa: T201
         if violation is not None:
             raise violation from None
 

@@ -41,11 +41,17 @@ def _print(report: Report, stream: TextIO) -> None:
     stream.flush()
 
 
-def _write(report: Report, path: str) -> None:
+def write_file(report: Report, path: str | None) -> None:
+    """The report file as it stands now; what goes wrong is the caller's to count."""
     from .values import file_for
 
-    try:
+    if path is not None:
         report.dump(file_for(path))
+
+
+def _write(report: Report, path: str) -> None:
+    try:
+        write_file(report, path)
     except OSError as error:
         print(f"tensorwatch_guard: {path} cannot be written ({error}); the report follows", file=sys.stderr)
         _print(report, sys.stderr)

@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy
@@ -27,7 +28,7 @@ from .probes.calls import installation
 from .probes.install import Installation
 from .probes.spans import OptimizerSteps, told
 from .probes.trace import TraceLayer
-from .session import SESSION
+from .session import NEVER, REWRITE_NS, SESSION
 from .sharing.moments import now
 from .sites import Trail, forget
 from .words import RunInfo, Site
@@ -50,6 +51,7 @@ class Running:
         self._lingers = False
         self._open: list[Collector] = []
         self._paused: dict[Collector, int] = {}
+        self._files: dict[Collector, guard] = {}
         self._first_alias: dict[Collector, int] = {}
 
     @property
@@ -75,13 +77,24 @@ class Running:
             self._open.append(collector)
             if collector.policy is None:
                 collector.policy = Policy(opened.config, collector, self.session)
-                collector.policy.baseline = opened.baseline
+                collector.policy.baseline, collector.policy.records = opened.baseline, opened.records
                 collector.policy.report = lambda: self.report_of(opened, collector)
                 collector.heed = collector.policy.heed if collector.policy.listens else None
             memory = self.session.memory
             self._first_alias.setdefault(collector, memory.last_serial if memory is not None else 0)
+            if opened.config.json is not None:
+                self._files[collector] = opened
+                self.session.rewrite = self._rewrite
+                self.session.due_ns = min(self.session.due_ns, time.perf_counter_ns() + REWRITE_NS)
             self._listen()
             return first
+
+    def _rewrite(self) -> None:
+        """Write down what open guards have seen so far, for those that were asked for a file."""
+        from .printing import write_file
+
+        for collector, opened in list(self._files.items()):
+            write_file(self.report_of(opened, collector), opened.config.json)
 
     def before_close(self, closing: guard, collector: Collector, at: Trail) -> None:
         """The last look at shared memory while the guard still listens."""
@@ -94,6 +107,9 @@ class Running:
             if collector in self._open:
                 self._open.remove(collector)
             self._paused.pop(collector, None)
+            self._files.pop(collector, None)
+            if not self._files:
+                self.session.due_ns = NEVER
             self._listen()
             if not self._open:
                 self._end()
@@ -225,6 +241,15 @@ class Running:
             findings=found,
             blind_spots=self._blind_spots(asked),
             notices=(*self._notices(collector), *(Notice(*remark) for remark in remarks)),
+        )
+
+    def empty_report(self, asked: guard, collector: Collector, fault: Exception) -> Report:
+        """What is left when the report itself failed: the run, and why."""
+        from .report.model import Report
+
+        self.session.fault("report", fault)
+        return Report(
+            run=self._run_info(asked, collector, self.session.step - collector.first), notices=self._notices(collector)
         )
 
     def _notices(self, collector: Collector) -> tuple[Notice, ...]:

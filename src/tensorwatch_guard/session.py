@@ -31,6 +31,9 @@ _BUILT: Final[tuple[tuple[str, Callable[[], bool]], ...]] = (
     ("mps", lambda: bool(torch._C._has_mps)),
 )
 MOST_FAULTS: Final = 20
+NEVER: Final = 1 << 63
+REWRITE_NS: Final = 30_000_000_000
+"""Between two rewrites of a report file that was asked for."""
 
 
 class Fault:
@@ -65,6 +68,9 @@ class Session:
         self.device_suffix = ""
         self.backends: tuple[str, ...] = ()
         self.overhead_ns = 0
+        self.due_ns = NEVER
+        """When the report files are to be rewritten, on ``perf_counter_ns``; the first event after it does so."""
+        self.rewrite: Callable[[], None] | None = None
         self.grants: Any = None
         """The context variable of ``allow``, once somebody used it."""
         self.memory: Memory | None = None
@@ -296,6 +302,15 @@ class Session:
     def is_violation(self, error: BaseException) -> bool:
         """Whether policy raised it: then it is for the user."""
         return self.violation is not None and isinstance(error, self.violation)
+
+    def tick(self, now_ns: int) -> None:
+        """An event past ``due_ns``: what is kept is written down, so that a killed run leaves a report."""
+        self.due_ns = now_ns + REWRITE_NS
+        if self.rewrite is not None:
+            try:
+                self.rewrite()
+            except Exception as error:
+                self.fault("report file", error)
 
     # -- faults --------------------------------------------------------------------------------------------------------
 

@@ -74,7 +74,10 @@ def read(row: Operation) -> Hook:
             if session.beat_at and perf_counter_ns() > session.beat_at:
                 session.pulse()
             if sampled:
-                session.overhead_ns += (perf_counter_ns() - sampled) * (SAMPLE + 1)
+                ended = perf_counter_ns()
+                session.overhead_ns += (ended - sampled) * (SAMPLE + 1)
+                if ended > session.due_ns:
+                    session.tick(ended)
         except Exception as error:
             session.fault(name, error)
         return result

@@ -102,7 +102,10 @@ def _guarded(session: Session, step: Callable[[], object]) -> Exception | None:
         session.fault("span", error)
     finally:
         here.busy = False
-        session.overhead_ns += perf_counter_ns() - started
+        ended = perf_counter_ns()
+        session.overhead_ns += ended - started
+        if ended > session.due_ns:
+            session.tick(ended)
     if session.beat_at and started > session.beat_at:
         session.pulse()
     return session.due(here) if here.due else None
