@@ -4,8 +4,8 @@ import torch
 
 
 def standardise(values, *, epsilon=1e-6):
-    values -= values.mean(axis=0)  # expect[exact]: mutation writer=numpy
-    values /= values.std(axis=0) + epsilon  # expect: mutation writer=numpy
+    centre, spread = values.mean(axis=0), values.std(axis=0)
+    np.divide(values - centre, spread + epsilon, out=values)  # expect: mutation writer=numpy
     return values
 
 

@@ -12,9 +12,7 @@ class Pendulum:
 
     def step(self, action):
         angle = self.observation[2] + float(action)  # expect: read
-        self.observation[0] = np.cos(angle)  # expect[exact]: mutation writer=numpy
-        self.observation[1] = np.sin(angle)  # expect[exact]: mutation writer=numpy
-        self.observation[2] = angle  # expect: mutation writer=numpy
+        self.observation[:] = np.cos(angle), np.sin(angle), angle  # expect: mutation writer=numpy
         return self.observation, -abs(angle)
 
 

@@ -1,6 +1,6 @@
 """Runs groups of programs in processes of their own and tells in what two runs differ.
 
-`Runs` starts each process once, at most two at a time, and keeps what it said; `differences` compares the notes.
+`run_modes` runs a group in one mode or several, `bare_run` what they are held against; `differences` compares.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import os
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 TESTS = Path(__file__).resolve().parent.parent
 SOURCE = TESTS.parent / "src"
-AT_ONCE = 2
 LIMIT_S = 240
 SHOWN = 8
 SHOWN_TEXT = 600
@@ -86,34 +86,13 @@ def run_modes(
     return {mode: Outcome(one.get("programs", {}), printed, one.get("unavailable")) for mode, one in said.items()}
 
 
-class Runs:
-    """Outcomes of (group, mode), each process started once; the bare run of a group comes first."""
-
-    def __init__(self, cache: Path) -> None:
-        self._cache = cache
-        self._pool = ThreadPoolExecutor(AT_ONCE)
-        self._futures: dict[tuple[str, str], Future[Outcome]] = {}
-
-    def start(self, group: str, mode: str) -> Future[Outcome]:
-        """The process for ``group`` in ``mode``, started if it was not."""
-        if (group, mode) not in self._futures:
-            if mode != "bare":
-                self.start(group, "bare")
-            self._futures[group, mode] = self._pool.submit(self._run, group, mode)
-        return self._futures[group, mode]
-
-    def _run(self, group: str, mode: str) -> Outcome:
-        if group == "inductor" and mode != "bare":
-            self._futures[group, "bare"].result()  # it fills the folder of compiled C++
-        return run_modes(group, [mode], cache=self._cache)[mode]
-
-    def outcome(self, group: str, mode: str) -> Outcome:
-        """Wait for the process and return what it said."""
-        return self.start(group, mode).result()
-
-    def close(self) -> None:
-        """Let go of processes that nobody waited for."""
-        self._pool.shutdown(cancel_futures=True)
+def bare_run(group: str, folder: Path) -> Outcome:
+    """The bare run of a group; ``folder`` is shared by all test processes, so that it runs once."""
+    kept = folder / f"parity-{group}.json"
+    with FileLock(f"{kept}.lock"):
+        if not kept.exists():
+            kept.write_text(json.dumps(asdict(run_modes(group, ["bare"], cache=folder / "inductor")["bare"])))
+    return Outcome(**json.loads(kept.read_text()))
 
 
 def _unlike(bare: Any, other: Any, where: str) -> list[str]:
