@@ -79,5 +79,5 @@ def _watch(config: pytest.Config) -> Watch:
 
 @pytest.fixture
 def tensorwatch(request: pytest.FixtureRequest) -> Watcher:
-    """Guards for parts of a test: ``with tensorwatch(sync=0) as g:``; and questions to them."""
+    """Guards for parts of a test, and questions to them: see docs/guard-your-tests.md."""
     return _watch(request.config).watcher(request.node)

@@ -130,16 +130,24 @@ class Running:
                 self._paused.pop(collector, None)
             self._listen()
 
-    def after_fork(self) -> list[Collector]:
-        """In a forked child: nobody listens, no lock is held, the probes stay in place. Returns who listened."""
-        heard = [one for one in self._open if one not in self._paused]
+    @property
+    def in_place(self) -> bool:
+        """Whether the probes are on now."""
+        return self._install is not None and self._install.in_place
+
+    @property
+    def heard(self) -> tuple[Collector, ...]:
+        """Collectors of the open guards that are not paused."""
+        return tuple(one for one in self._open if one not in self._paused)
+
+    def after_fork(self) -> None:
+        """In a forked child: nobody listens, no lock is held, the probes stay in place."""
         self.lock = threading.RLock()
         self._open = []
         self._paused = {}
         self._first_alias = {}
         self._trace.stop()
         self.session.after_fork()
-        return heard
 
     def give_up(self) -> None:
         """Take the probes away in a process that is not followed."""
@@ -147,7 +155,7 @@ class Running:
             self._end()
 
     def _listen(self) -> None:
-        heard = tuple(one for one in self._open if one not in self._paused)
+        heard = self.heard
         self.session.strict = any(one.policy is not None and one.policy.strict for one in heard)
         self.session.every_read = any(one.policy is not None and one.policy.every_read for one in heard)
         self.session.listen(heard)

@@ -105,6 +105,10 @@ class Trail(NamedTuple):
 NOWHERE: Final = Trail(None, -1, None, -1)
 
 
+HORIZONS: Final[set[int]] = set()
+"""Codes (by id) beyond which no frame is the user's: a test runner's, which may have been started from any script."""
+
+
 def trail(frame: FrameType | None) -> Trail:
     """Site and origin as seen from ``frame`` outwards. Holds code objects only, never the frame."""
     origin: CodeType | None = None
@@ -114,8 +118,11 @@ def trail(frame: FrameType | None) -> Trail:
         kind = FILES[code.co_filename]
         if kind == USER:
             return Trail(code, frame.f_lasti, origin, origin_lasti)
-        if kind == LIBRARY and origin is None:
-            origin, origin_lasti = code, frame.f_lasti
+        if kind == LIBRARY:
+            if id(code) in HORIZONS:
+                return NOWHERE
+            if origin is None:
+                origin, origin_lasti = code, frame.f_lasti
         frame = frame.f_back
     return Trail(None, -1, origin, origin_lasti)
 

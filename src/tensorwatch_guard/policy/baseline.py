@@ -159,12 +159,22 @@ def write(report: Report, path: str | os.PathLike[str], bites: Callable[[Finding
 
 def entry(finding: Finding) -> Known:
     """A finding as a baseline keeps it."""
-    site = finding.site
-    where = f"{portable(site.file)} in {site.function or '<module>'}" if site is not None else "outside your code"
-    source = " ".join((site.source or "").split()) if site is not None else ""
+    where, source = _place(finding)
     return Known(
         finding.id, finding.kind, finding.op, finding.rule, where, source, finding.count, round(finding.per_step, 4)
     )
+
+
+def _place(finding: Finding) -> tuple[str, str]:
+    """File and function, and the source; for a write without a line, those of the line after which it was."""
+    site = finding.site
+    if site is not None:
+        return f"{portable(site.file)} in {site.function or '<module>'}", " ".join((site.source or "").split())
+    before = next((end for end in finding.details.get("between") or () if end), None)
+    if before is None:
+        return "outside your code", ""
+    source = " ".join((before.get("source") or "").split())
+    return f"{portable(before['file'])} in {before.get('function') or '<module>'}, afterwards", source
 
 
 def save(known: Iterable[Known], path: str | os.PathLike[str], per: Per) -> None:

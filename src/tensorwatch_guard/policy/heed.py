@@ -69,6 +69,8 @@ class Policy:
         self.session = session
         self.threads: dict[int, int] = {}
         self.baseline: Baseline | None = None
+        self.records = False
+        """A baseline is being made: nothing is raised."""
         self.report: Callable[[], Report] | None = None
         self.entered_at = next(ENTRIES)
         self.acts = _acts(config)
@@ -129,7 +131,7 @@ class Policy:
         self, kind: Kind, direction: Direction | None, implicit: bool, blocking: bool, at: Trail
     ) -> str | None:
         """Which level or limit one more such event would break; None where it may happen. Spends nothing."""
-        if not self._awake():
+        if self.records or not self._awake():
             return None
         waits = self._waits if blocking and direction is not None and direction not in self._own else None
         step = self.session.step
@@ -159,10 +161,15 @@ class Policy:
         site = tally.trail.site
         if site is not None and allowed_by_comment(site, tally.kind, direction) is not None:
             return True
-        if self.baseline and identity(tally.kind, tally.op, tally.trail, tally.extra) in self.baseline.known:
-            return True  # up to how many, its comparison says at the end
-        finding = self.finding(tally) if self.config.ignore is not None else None
-        return finding is not None and ignored(self.session, self.config, finding)
+        if tally.kind in _LINKED or (self.baseline is None and self.config.ignore is None):
+            return False  # of linked kinds neither the id nor the finding is whole yet
+        finding = self.finding(tally)
+        return finding is None or self._let_pass(finding)
+
+    def _let_pass(self, finding: Finding) -> bool:
+        """Whether the baseline knows it (up to how many, its comparison says at the end), or the user's rule takes it."""
+        known = self.baseline is not None and finding.id in self.baseline.known
+        return known or ignored(self.session, self.config, finding)
 
     def finding(self, tally: Tally) -> Finding | None:
         """The finding that a tally is so far."""
@@ -208,13 +215,15 @@ class Policy:
         busy, here.busy = here.busy, True
         try:
             finding = self.finding(tally)
-            if finding is not None and not (tally.into is not None and how != "warn"):
+            if finding is not None and finding.allowed is None and not (how == "warn" and self._let_pass(finding)):
                 getattr(telling, how)(finding)
         finally:
             here.busy = busy
 
     def object(self, tally: Tally, reason: str) -> None:
         """A level or a limit is broken: raise once our work is done, or at the guard's exit."""
+        if self.records:
+            return
         self.broken.setdefault(id(tally), (tally, reason))
         here = LOCAL.here
         if here.busy and self.may_raise():
@@ -257,7 +266,7 @@ class Policy:
         for tally, reason in wanted:
             told = tally.into or tally
             finding = by_id.get(identity(told.kind, told.op, told.trail, told.extra)) or self.finding(tally)
-            if finding is not None and not (tallies is None and ignored(self.session, self.config, finding)):
+            if finding is not None and not self._let_pass(finding):
                 found.setdefault(finding.id, (finding, reason))
         if self.baseline is not None and self.over:
             for finding, reason in self.baseline.compare(report, self.bites).reasons():

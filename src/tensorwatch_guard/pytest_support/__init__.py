@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
+import _pytest.runner
 import pytest
 
 from ..levels import ConfigError
 from ..options import is_killed
 from ..policy.baseline import KINDS, Baseline, BaselineError, load, save
 from ..policy.violation import GuardViolation
+from ..sites import HORIZONS
 from .settings import defaults, is_off, level_for_all, marked
 
 if TYPE_CHECKING:
@@ -133,11 +135,12 @@ class Watch:
         from ..guard import guard
         from ..running import RUNNING
 
+        HORIZONS.add(id(_pytest.runner.pytest_runtest_call.__code__))
         if not self._lingers and self._for_all is not None:
             self._lingers = True
             RUNNING.linger(on=True)
         made = guard.from_config(config)
-        made.baseline = self._baseline
+        made.baseline, made.records = self._baseline, self._updates
         return made
 
     @pytest.hookimpl(wrapper=True)
