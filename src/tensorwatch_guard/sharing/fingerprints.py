@@ -24,6 +24,8 @@ BLOCK: Final = 65536
 """Bytes a hash stands for. xxhash keeps the interpreter lock for buffers of this size."""
 PAGED_FROM: Final = 1 << 20
 """Bytes from which on scanning pages is cheaper than hashing."""
+HUGE: Final = 64 << 20
+"""Bytes from which on a second pass without change is too dear to wait for."""
 HOT_SHARE: Final = 0.15
 """Above this share of written blocks, hashing everything is cheaper than write-protecting the pages again."""
 HOT_SCANS: Final = 2
@@ -148,7 +150,7 @@ class Fingerprint:
         self._next = self._blocks.count
         self._dirty: set[int] = set()
         self._calm = 0
-        self._wanted = 2
+        self._wanted = 1 if region.nbytes >= HUGE else 2
         self._hot = 0
 
     # -- pages ---------------------------------------------------------------------------------------------------------
