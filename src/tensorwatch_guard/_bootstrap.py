@@ -17,8 +17,43 @@ if TYPE_CHECKING:
 
 def wait_for_torch() -> None:
     """Have the guard of the process started once torch is imported. The line may run twice, as it does in a venv."""
-    if "torch" not in sys.modules and not any(isinstance(finder, _Lookout) for finder in sys.meta_path):
+    if _is_fork_server():
+        _forget_family()
+    elif "torch" not in sys.modules and not any(isinstance(finder, _Lookout) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Lookout())
+
+
+def begin(environment: dict[str, str]) -> None:
+    """A child of ``multiprocessing`` is told to follow; torch may be there already (a fork server's preload)."""
+    import os
+
+    os.environ.update(environment)
+    if "torch" not in sys.modules:
+        wait_for_torch()
+        return
+    from .environment import arm
+
+    arm()
+
+
+def _is_fork_server() -> bool:
+    """A fork server only makes children, long after its own start: they are told when they are made."""
+    words: Sequence[str] = getattr(sys, "orig_argv", ())
+    return any("multiprocessing.forkserver" in word for word in words)
+
+
+def _forget_family() -> None:
+    import os
+
+    told = os.environ.pop("_TENSORWATCH_GUARD_FAMILY", None)
+    if told is not None:
+        import json
+
+        switch = json.loads(told).get("switch")
+        if switch is None:
+            os.environ.pop("TENSORWATCH_GUARD", None)
+        else:
+            os.environ["TENSORWATCH_GUARD"] = switch
 
 
 class _Lookout:

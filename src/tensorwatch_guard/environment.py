@@ -9,8 +9,10 @@ import atexit
 import os
 import sys
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
+from . import ranks
 from .levels import ConfigError
 from .options import Config, is_on, pyproject_near
 
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
     from .guard import guard
     from .report.model import Report
+
+
+FAMILY: Final = "_TENSORWATCH_GUARD_FAMILY"
+"""What a guarded process tells its children; read in ``processes.family``, which is loaded only where it is there."""
 
 
 class ProcessGuard:
@@ -60,25 +66,25 @@ class ProcessGuard:
         done, self._guard = self._guard, None
         if done is None or os.getpid() != self._pid:
             return
+        error = _died_of()
         try:
-            from .policy.message import brief
-
-            broken = ""
-            try:
-                done.stop()
-            except AssertionError as error:
-                if not is_violation(error):
-                    raise
-                self.violated = True
-                broken = brief(getattr(error, "findings", ()), getattr(error, "reasons", ()))
-            self.report = done.report
-            done.finish(sys.stderr)
-            if broken:
-                say(broken)
-        except Exception as error:
-            self._fail("could not report", error)
+            done.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
+        except AssertionError as raised:
+            if is_violation(raised):
+                self._say_what_broke(raised)
+            else:
+                self._fail("could not report", raised)
+        except Exception as raised:
+            self._fail("could not report", raised)
         finally:
+            self.report = None if self.failed else done.report
             self._open.close()
+
+    def _say_what_broke(self, violation: AssertionError) -> None:
+        from .policy.message import brief
+
+        self.violated = True
+        say(brief(getattr(violation, "findings", ()), getattr(violation, "reasons", ())))
 
     def _fail(self, what: str, error: Exception) -> None:
         self.failed = True
@@ -90,6 +96,9 @@ def arm() -> None:
     """Torch is about to be imported: if the variable asks for it, start a guard after it and report at exit."""
     if _claimed or not is_on(os.environ):
         return
+    if os.environ.get(FAMILY):
+        _follow()
+        return
     try:
         config = config_of_process(os.environ)
         config.check_files()
@@ -99,6 +108,40 @@ def arm() -> None:
     process = ProcessGuard(config)
     atexit.register(process.finish)
     process.wait_for_torch()
+
+
+def _follow() -> None:
+    """A guarded process has started this one: it collects what is seen here, and judges it."""
+    import wrapt
+
+    from .processes.family import inherited, is_multiprocessing_child, quiet
+
+    global _armed
+    family = inherited(os.environ)
+    if family is None or _armed:
+        return  # that guard is over
+    _armed = True
+    config = quiet(family.settings)
+    if family.user_switched_on and not is_multiprocessing_child():
+        own = config_of_process(os.environ)
+        config = replace(own, report=False, follow_children=False, json=_of_its_own(own.json))
+
+    def start(_: object) -> None:
+        try:
+            from .processes.household import HOUSEHOLD
+
+            HOUSEHOLD.join(family, config)
+        except Exception as error:
+            say(f"process {os.getpid()} is not followed: {error!r}")
+
+    wrapt.register_post_import_hook(start, "torch")
+
+
+def _of_its_own(path: str | None) -> str | None:
+    """A report file that each process, or each rank, has for itself."""
+    if path is None or ("%p" not in path and not ("%r" in path and ranks.rank() is not None)):
+        return None
+    return path
 
 
 def claim() -> None:
@@ -140,8 +183,16 @@ def _pyproject() -> str | None:
     return pyproject_near(here)
 
 
+def _died_of() -> BaseException | None:
+    """The exception whose traceback ended this program; in an interactive one there is none."""
+    if hasattr(sys, "ps1") or sys.flags.interactive:
+        return None
+    return getattr(sys, "last_value", None)
+
+
 def _is_spawned() -> bool:
     return "--multiprocessing-fork" in getattr(sys, "orig_argv", ())
 
 
+_armed: bool = False
 _claimed: bool = False

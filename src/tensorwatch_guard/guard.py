@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
 from .collector import Collector
 from .options import Config
 from .policy.baseline import load
+from .processes.household import HOUSEHOLD
 from .running import RUNNING
 from .sites import NOWHERE, trail
 
@@ -75,6 +77,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         self._started_at = ""
         self._duration = 0.0
         self._base = 0
+        self._pid = os.getpid()
 
     # -- opening and closing -------------------------------------------------------------------------------------------
 
@@ -103,6 +106,8 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
             raise RuntimeError("this guard is not open: enter it with `with guard() as g:` or g.start() first")
         self._entered = False
         self._close(None)
+        if self._pid != os.getpid():
+            return self.report
         violation = self._policy.at_exit(self.report, None)
         if violation is not None:
             raise violation
@@ -121,14 +126,18 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         self._finish(error)
 
     def _open(self) -> None:
-        if self._collector is None:
+        if self._collector is None or self._pid != os.getpid():
             self._collector = Collector(self.config, RUNNING.step)
+            self._pid = os.getpid()
             self._started_at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         self._report = None
         self._outermost = RUNNING.open(self, self._collector, trail(sys._getframe(2)))
+        HOUSEHOLD.opened(self)
         self._started = time.perf_counter()
 
     def _close(self, error: BaseException | None) -> None:
+        if self._pid != os.getpid():
+            return  # entered before a fork, left in the child: the guard is the parent's, the child is followed
         collector = cast(Collector, self._collector)
         collector.aborted = error is not None
         self._policy.over = error is None
@@ -141,11 +150,14 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
             self._report = RUNNING.empty_report(self, collector, fault)
         finally:
             RUNNING.close(self, collector)
+        self._report = HOUSEHOLD.closed(self, self._report, collector)
 
     def _finish(self, error: BaseException | None) -> None:
         from .printing import finish
 
-        report = cast("Report", self._report)
+        if self._report is None:
+            return
+        report = self._report
         violation = self._policy.at_exit(report, error)
         try:
             finish(self, report, error or violation)
@@ -233,7 +245,22 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
             return self._report
         if self._collector is None:
             raise RuntimeError("nothing to report: this guard was never open")
-        return RUNNING.report_of(self, self._collector)
+        return HOUSEHOLD.collected(self, self.report_so_far(), self._collector)
+
+    def report_so_far(self) -> Report:
+        """What this process alone has seen until now."""
+        return RUNNING.report_of(self, self.collector)
+
+    @property
+    def collector(self) -> Collector:
+        """Where its events are counted.
+
+        Raises:
+            RuntimeError: if the guard was never open.
+        """
+        if self._collector is None:
+            raise RuntimeError("nothing was counted: this guard was never open")
+        return self._collector
 
     def step(self) -> None:
         """One training step is over. Without it, the optimizer that has stepped most often counts."""

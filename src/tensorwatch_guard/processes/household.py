@@ -1,0 +1,269 @@
+"""What a process with a guard does for its children: tells them, and puts their parts into the guard's report.
+
+While a guard is open, children learn of it by ``fork`` itself, by the data that ``multiprocessing`` starts them with, or by
+the environment. When it is left its parts are read, and when the last one is left nothing remains but what they hold.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import platform
+import shutil
+import tempfile
+import threading
+import weakref
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from .. import ranks
+from ..report.model import Notice, Report, ReportError
+from ..running import RUNNING
+from ..values import file_for
+from .child import Child, in_child
+from .clock import CLOCK, SECOND
+from .family import NAME, Family, quiet, settings_of, starter
+from .parts import read, together
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..collector import Collector
+    from ..guard import guard
+    from ..options import Config
+
+REWRITE_EVERY: Final = 30 * SECOND
+"""How often a report file is brought up to date while the program runs."""
+_Parts = dict[str, "Report | ReportError"]
+
+
+class Household:
+    """One for the process: ``HOUSEHOLD``."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._family: Family | None = None
+        self._trouble = ""
+        self._open: dict[guard, str] = {}
+        self._count = 0
+        self._child: Child | None = None
+        self._before: dict[str, str | None] = {}
+        self._plain: Callable[..., Any] | None = None
+        self._hooked: Callable[..., Any] | None = None
+        self._parts: weakref.WeakKeyDictionary[Collector, _Parts] = weakref.WeakKeyDictionary()
+
+    # -- guards come and go --------------------------------------------------------------------------------------------
+
+    def opened(self, one: guard) -> None:
+        """A guard was entered: from now on children follow it."""
+        if one.config.json is not None and not self._is_own(one):
+            CLOCK.put(one, REWRITE_EVERY, lambda: self._rewrite(one))
+        if not one.config.follow_children:
+            return
+        with self._lock:
+            if self._family is None:
+                self._begin(one.config)
+            self._count += 1
+            self._open[one] = f"{os.getpid()}.{self._count}"
+            self._tell()
+
+    def collected(self, one: guard, report: Report, collector: Collector) -> Report:
+        """The guard's report with what its children have reported so far."""
+        token, family = self._open.get(one), self._family
+        parts = self._parts.get(collector, {})
+        if token is not None and family is not None:
+            read(family.folder, token, parts)
+            if parts:
+                self._parts[collector] = parts
+        if self._trouble:
+            report = replace(report, notices=(*report.notices, Notice("TWG903", self._trouble)))
+        if not parts:
+            return report
+        nothing = not report.findings and not report.run.steps and ranks.is_launcher()
+        return together(None if nothing else report, parts.values())
+
+    def closed(self, one: guard, report: Report, collector: Collector) -> Report:
+        """A guard was left: its report with its children's parts. The last one leaves no trace."""
+        CLOCK.drop(one)
+        try:
+            report = self.collected(one, report, collector)
+        except Exception as error:
+            text = f"parts of child processes: {type(error).__name__}: {error}"
+            report = replace(report, notices=(*report.notices, Notice("TWG901", text)))
+        with self._lock:
+            if self._open.pop(one, None) is not None:
+                if self._open or self._child is not None:
+                    self._tell()
+                else:
+                    self._end()
+        return report
+
+    def _is_own(self, one: guard) -> bool:
+        return self._child is not None and not one.config.follow_children
+
+    def _rewrite(self, one: guard) -> int:
+        report = self.collected(one, one.report_so_far(), one.collector)
+        report.dump(file_for(one.config.json or ""))
+        return REWRITE_EVERY
+
+    # -- the family ----------------------------------------------------------------------------------------------------
+
+    def _begin(self, config: Config) -> None:
+        name = os.urandom(4).hex()
+        asked = config.json is not None and _is_plain_file(file_for(config.json))
+        if asked and config.json is not None:
+            folder = f"{os.path.abspath(file_for(config.json))}.parts-{name}"
+        else:
+            folder = os.path.join(tempfile.gettempdir(), f"tensorwatch-guard-{os.getpid()}-{name}")
+        self._trouble = ""
+        try:
+            os.mkdir(folder, 0o700)
+        except OSError as error:
+            self._trouble = f"child processes are not followed: {folder} cannot be made ({error.strerror})"
+        switch = os.environ.get("TENSORWATCH_GUARD")
+        self._family = Family(folder, os.getpid(), platform.node(), asked, (), settings_of(config), switch, ranks.rank())
+        self._before = {variable: os.environ.get(variable) for variable in self._family.environment()}
+        self._hook()
+
+    def _end(self) -> None:
+        family, self._family = self._family, None
+        self._unhook()
+        if family is None:
+            return
+        for variable, ours in family.environment().items():
+            if variable == NAME or os.environ.get(variable) == ours:
+                _put(variable, self._before.get(variable))
+        try:
+            os.rmdir(family.folder)
+        except OSError:
+            shutil.rmtree(family.folder, ignore_errors=True)
+
+    def _tell(self) -> None:
+        """Children started from now on are told what is open now."""
+        if self._family is None or self._trouble:
+            return
+        inherited = self._child.family.guards if self._child is not None else ()
+        self._family = replace(self._family, guards=(*inherited, *self._open.values()), rank=ranks.rank())
+        for variable, text in self._family.environment().items():
+            if os.environ.get(variable) != text:
+                os.environ[variable] = text
+
+    def abandon(self) -> None:
+        """The process ends with a guard still open: its folder is nobody's."""
+        with self._lock:
+            if self._family is not None and self._child is None and self._family.owner == os.getpid():
+                self._open.clear()
+                self._end()
+
+    # -- children of multiprocessing -----------------------------------------------------------------------------------
+
+    def _hook(self) -> None:
+        import multiprocessing.spawn
+        import multiprocessing.util
+
+        spawn: Any = multiprocessing.spawn
+        plain = spawn.get_preparation_data
+
+        def get_preparation_data(name: str) -> Any:
+            data = plain(name)
+            family = self._family
+            if family is not None and not self._trouble and isinstance(data, dict) and not family.is_over():
+                data["tensorwatch_guard"] = _Text(starter(replace(family, rank=ranks.rank())))
+            return data
+
+        self._plain, self._hooked = plain, get_preparation_data
+        spawn.get_preparation_data = get_preparation_data
+        _prepare_for_fork()
+
+    def _unhook(self) -> None:
+        import multiprocessing.spawn
+
+        spawn: Any = multiprocessing.spawn
+        if self._hooked is not None and spawn.get_preparation_data is self._hooked:
+            spawn.get_preparation_data = self._plain
+        self._plain = self._hooked = None
+
+    # -- being a child -------------------------------------------------------------------------------------------------
+
+    def join(self, family: Family, config: Config) -> None:
+        """This process was started by a guarded one: follow it."""
+        self._family = family
+        self._child = in_child(family, config, forked=False)
+        self._hook()
+        self._tell()
+
+    def after_fork(self) -> None:
+        """In a forked child: start with empty counts, as a part of the family if a guard listened."""
+        if not RUNNING.in_place:
+            return
+        self._lock = threading.RLock()
+        CLOCK.clear()
+        family, following = self._family, [guard for guard in self._open if guard.collector in RUNNING.heard]
+        tokens = tuple(self._open[guard] for guard in following)
+        if self._child is not None and family is not None:
+            tokens = (*self._child.family.guards, *tokens)
+        self._open = {}
+        self._parts = weakref.WeakKeyDictionary()
+        RUNNING.after_fork()
+        if family is None or not tokens or self._trouble or family.is_over():
+            self._family = self._child = None
+            RUNNING.give_up()
+            return
+        settings = settings_of(following[0].config) if following else family.settings
+        self._family = replace(family, guards=tokens, rank=ranks.rank())
+        self._child = in_child(self._family, quiet(settings), forked=True)
+
+    def after_multiprocessing_fork(self) -> None:
+        """``multiprocessing`` has cleared its finalizers in a forked child."""
+        if self._child is not None:
+            self._child.finish_with_multiprocessing()
+
+
+class _Text:
+    """Runs a text when it is unpickled, by a function that every Python has: a child without this package only shrugs."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str, dict[str, Any]]]:
+        return exec, (self._text, {})
+
+
+def _put(variable: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(variable, None)
+    else:
+        os.environ[variable] = value
+
+
+def _is_plain_file(path: str) -> bool:
+    return os.path.isfile(path) or not os.path.exists(path)
+
+
+_prepared = False
+
+
+def _prepare_for_fork() -> None:
+    """Once in a process: neither can be taken back, and both do nothing where no guard is open."""
+    global _prepared
+    if _prepared:
+        return
+    _prepared = True
+    from multiprocessing.util import register_after_fork
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_in_forked_child)
+    register_after_fork(HOUSEHOLD, Household.after_multiprocessing_fork)
+    atexit.register(HOUSEHOLD.abandon)
+
+
+def _in_forked_child() -> None:
+    try:
+        HOUSEHOLD.after_fork()
+    except Exception as error:  # in the user's process: it runs on, unfollowed
+        from ..environment import say
+
+        say(f"process {os.getpid()} is not followed: {error!r}")
+
+
+HOUSEHOLD: Final = Household()

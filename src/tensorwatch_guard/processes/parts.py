@@ -1,0 +1,94 @@
+"""Part files: one a process, written in one go, read by the process whose guard is open around it.
+
+A part's name says for which guards it is; its ``run`` says which process it is of, whether it is the last word, and
+whose child it was.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from ..report.merge import Merger
+from ..report.model import Report, ReportError
+from ..report.processes import process_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+UNFINISHED: Final = "unfinished"
+"""In ``run``: the process may have gone on after it wrote this."""
+_MOST_NAMED: Final = 8
+_PLAIN: Final = re.compile(r"[^\w.-]+")
+
+
+def part_name(guards: Iterable[str], start: int) -> str:
+    """The name of this process's part. ``start`` tells processes apart that get one id after the other."""
+    host = _PLAIN.sub("-", platform.node())[:60]
+    return f"{host}-{os.getpid()}-{start % 1_000_000:06d}~{'+'.join(guards)[-150:]}.json"
+
+
+def is_for(name: str, guard: str) -> bool:
+    """Whether a file is the part of a process that was started while that guard was open."""
+    stem, dot, ending = name.rpartition(".")
+    return dot == "." and ending == "json" and guard in stem.rpartition("~")[2].split("+")
+
+
+def worth_keeping(report: Report) -> bool:
+    """Whether a process has anything to say: launchers and helpers have not."""
+    return bool(report.findings or report.run.steps or report.notices or report.run.rank is not None)
+
+
+def read(folder: str, guard: str, known: dict[str, Report | ReportError]) -> None:
+    """Read the parts for a guard into ``known``; older words of the same process are replaced."""
+    try:
+        names = os.listdir(folder)
+    except OSError:  # nobody had anything to say
+        return
+    for name in names:
+        if is_for(name, guard):
+            try:
+                known[name] = Report.load(os.path.join(folder, name))
+            except ReportError as error:
+                known[name] = error
+
+
+def together(own: Report | None, parts: Iterable[Report | ReportError]) -> Report:
+    """One report of a process (None where it had nothing to say) and its children."""
+    found = list(parts)
+    merger = Merger()
+    if own is not None:
+        merger.add(own)
+    reports = sorted((part for part in found if isinstance(part, Report)), key=_order)
+    for part in reports:
+        merger.add(_as_part(part))
+    for part in found:
+        if isinstance(part, ReportError):
+            merger.note("TWG905", str(part))
+    merged = merger.report()
+    cut = [part for part in reports if part.run.extra.get(UNFINISHED)]
+    return replace(merged, blind_spots=(*merged.blind_spots, _cut_off(cut))) if cut else merged
+
+
+def _order(part: Report) -> tuple[int, bool, str, int]:
+    run = part.run
+    role = str(run.extra.get("role", ""))
+    return (-1 if run.rank is None else run.rank, role != "main", role, run.pid)
+
+
+def _as_part(part: Report) -> Report:
+    kept = {name: value for name, value in part.run.extra.items() if name in {"role", "parent_pid", "processes"}}
+    return replace(part, run=replace(part.run, extra=kept))
+
+
+def _cut_off(parts: list[Report]) -> str:
+    names = [f"{process_name(_row(part))} (process {part.run.pid})" for part in parts[:_MOST_NAMED]]
+    more = f" and {len(parts) - _MOST_NAMED} more" if len(parts) > _MOST_NAMED else ""
+    return f"the last moments of processes that were killed, or still run: {', '.join(names)}{more}"
+
+
+def _row(part: Report) -> Mapping[str, Any]:
+    return {"rank": part.run.rank, "role": part.run.extra.get("role"), "pid": part.run.pid}
