@@ -6,14 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
+from .hazards import WRITE, Hazards
 from .sharing.differences import describe
-from .sharing.graph import Stale, Suspect, stale
-from .sharing.ledger import Alias, Piece
 from .sharing.moments import Moment, Mutation, now
 from .sharing.nursery import may_be_born
 from .sharing.owners import Owner, is_file_backed, owner_of, region_of
@@ -31,10 +29,6 @@ if TYPE_CHECKING:
     from .operations import Operation
     from .session import Session
 
-WALK_SHARE: Final = 0.02
-"""Part of wall time that looking through autograd graphs for stale values may take, after a first second's worth."""
-WALK_GRACE_NS: Final = 50_000_000
-WRITE: Final = "write"
 _LEFT: Final[list[object]] = []
 """What a forked child was born with."""
 MODES: Final = ("off", "check", "auto", "exact")
@@ -57,12 +51,9 @@ class Memory:
     def __init__(self, session: Session, mode: str, share: float = 0.02) -> None:
         self.session = session
         self.mode = mode
-        self.writes = Writes(self._mutated, self._moved, share, mode)
+        self.writes = Writes(self._mutated, lambda piece, moment: self.hazards.moved(piece, moment), share, mode)
         self._cases: dict[object, list[Tally]] = {}
-        self.started = perf_counter_ns()
-        self.walked_ns = 0
-        self.walks_skipped = 0
-        self._suspects: dict[int, tuple[Suspect, Mutation]] = {}
+        self.hazards = Hazards(session, self.writes)
 
     # -- sharing -------------------------------------------------------------------------------------------------------
 
@@ -154,13 +145,22 @@ class Memory:
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
+    def before_backward(self, at: Trail, roots: Sequence[torch.Tensor]) -> None:
+        """Look at all memory, then for values that the graph saved before a write autograd did not see."""
+        self.boundary(at)
+        self.hazards.before_backward(at, roots)
+
     def peek(self, address: int | None, at: Trail) -> None:
         """An event that is no boundary."""
+        if address is not None and self.hazards.in_flight:
+            self.hazards.in_flight.read(address, at)
         if self.mode != "off":
             self.writes.peek(address, now(at))
 
     def glance(self, address: int, code: CodeType, lasti: int) -> bool:
         """The short way of ``peek``, False where it does not do."""
+        if self.hazards.in_flight:
+            return False
         return self.mode == "off" or self.writes.glance(address, code, lasti)
 
     def boundary(self, at: Trail, *, final: bool = False) -> None:
@@ -193,8 +193,9 @@ class Memory:
     def blind_spots(self) -> list[str]:
         """What was not looked at, in words."""
         spots = ["torch.FloatTensor(array), which shares memory and cannot be watched"]
-        if self.walks_skipped:
-            spots.append(f"{self.walks_skipped} of the graphs were not searched for stale values: the time budget was spent")
+        skipped = self.hazards.walks_skipped
+        if skipped:
+            spots.append(f"{skipped} graphs were not searched for stale values: the time budget was spent")
         escalation = self.writes.escalation
         if escalation is not None and escalation.following is not None:
             for reason, count in escalation.following.refused.items():
@@ -204,7 +205,7 @@ class Memory:
     def _mutated(self, mutation: Mutation) -> None:
         at = mutation.after.trail
         if mutation.unseen:
-            self._suspect(mutation)
+            self.hazards.suspect(mutation)
         before = None if mutation.exact else mutation.before.trail
 
         def details() -> dict[str, Any]:
@@ -252,92 +253,6 @@ class Memory:
             for interval in self._cases.get(case, ()):
                 interval.into = interval.into or next((t for t in tallies if t.owner is interval.owner), None)
 
-    # -- hazards -------------------------------------------------------------------------------------------------------
-
-    def _suspect(self, mutation: Mutation) -> None:
-        region = mutation.piece.region
-        first, last = mutation.before, mutation.after
-        sequences = {}
-        if mutation.sequence is not None:
-            sequences[last.thread] = (mutation.sequence, mutation.sequence)
-        elif first.thread == last.thread:
-            sequences[last.thread] = (first.sequence, last.sequence)
-        suspect = Suspect(
-            0, region.address + mutation.change.first, region.address + mutation.change.last, sequences
-        )
-        self._suspects[mutation.piece.key] = (suspect, mutation)
-
-    def before_backward(self, at: Trail, roots: Sequence[torch.Tensor]) -> None:
-        """Look at all memory, then for values that the graph saved before a write autograd did not see."""
-        self.boundary(at)
-        if not self._suspects or not roots:
-            return
-        started = perf_counter_ns()
-        if self.walked_ns > WALK_GRACE_NS + WALK_SHARE * (started - self.started):
-            self.walks_skipped += 1
-            return
-        pairs = list(self._suspects.values())
-        suspects = [Suspect(i, s.low, s.high, s.sequences) for i, (s, _) in enumerate(pairs)]
-        found = stale(roots, suspects)
-        self.walked_ns += perf_counter_ns() - started
-        if found:
-            self._stale(at, found, [mutation for _, mutation in pairs])
-
-    def _stale(self, at: Trail, found: Sequence[Stale], mutations: Sequence[Mutation]) -> None:
-        certain = [one for one in found if one.certain]
-        first = (certain or list(found))[0]
-        tallies = self.session.emit(
-            "hazard",
-            "backward",
-            at,
-            key=("stale-gradient", bool(certain)),
-            details={
-                "type": "stale-gradient",
-                "certain": bool(certain),
-                "node": first.node,
-                "saved": first.attribute,
-                "nodes": len(found),
-            },
-        )
-        for tally in tallies:
-            for one in found:
-                mutation = mutations[one.suspect]
-                extra = None if mutation.exact else mutation.before.trail
-                tally.link("written-by", "mutation", WRITE, mutation.after.trail, extra)
-                for alias in mutation.aliases:
-                    tally.link("shared-by", "alias", alias.op, alias.trail)
-
-    def _moved(self, piece: Piece, moment: Moment) -> None:
-        """An owner was found with other memory: what was handed out points to memory that is gone."""
-        self._dangling(moment.trail, "resize", list(piece.aliases.values()), told="later")
-
-    def relocating(self, at: Trail, op: str, storage: torch.UntypedStorage) -> None:
-        """A storage is about to get other memory: arrays that were handed out will dangle."""
-        with self.writes.lock:
-            self.writes.young.adopt_all(now(at))
-            handed_out = [
-                alias
-                for piece in self.writes.ledger.at(storage.data_ptr())
-                for alias in list(piece.aliases.values())
-                if alias.direction.startswith("tensor->") and (alias.side is None or alias.side() is not None)
-            ]
-            for alias in handed_out:
-                self.writes.release(alias)
-        if handed_out:
-            self._dangling(at, op, handed_out, told="before")
-
-    def _dangling(self, at: Trail, op: str, aliases: list[Alias], told: str) -> None:
-        tallies = self.session.emit(
-            "hazard",
-            op,
-            at,
-            key="dangling-alias",
-            details={"type": "dangling-alias", "certain": True, "node": None, "told": told, "aliases": len(aliases)},
-        )
-        for tally in tallies:
-            for alias in aliases:
-                tally.link("shared-by", "alias", alias.op, alias.trail)
-
     # -- ends ----------------------------------------------------------------------------------------------------------
 
     def leave(self) -> None:
@@ -347,7 +262,7 @@ class Memory:
 
     def clear(self) -> None:
         """The session is over."""
-        self._suspects.clear()
+        self.hazards.clear()
         self.writes.clear()
 
 

@@ -70,6 +70,9 @@ class Outcome:
             implicit=self.row.implicit and not explicit,
             details={"device": device_name(tensor), "seen_by": self.seen_by},
         )
+        memory = SESSION.memory
+        if memory is not None and memory.hazards.in_flight:
+            memory.hazards.in_flight.synchronized(self.trail)
 
     def peek(self, tensor: Tensor) -> None:
         """An event that is no boundary: look at the memory at hand."""

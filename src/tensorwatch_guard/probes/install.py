@@ -82,7 +82,7 @@ class Handle:
 def _builtin_name(function: Any) -> str | None:
     """TorchScript knows some functions by identity: the wrapper has to be made known, too."""
     try:
-        name = torch.jit._builtins._find_builtin(function)  # type: ignore[no-untyped-call]
+        name = torch.jit._builtins._find_builtin(function)
     except Exception:
         return None
     return str(name) if name is not None else None

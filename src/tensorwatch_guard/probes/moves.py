@@ -19,7 +19,7 @@ _get_frame: Final = sys._getframe
 
 def move(row: Operation) -> Hook:
     """``to``, ``cpu``, ``cuda``, ``copy_``...: a transfer if the memory is another device's afterwards."""
-    long_way = watched(row, _moved)
+    long_way = watched(row, _moved, _before_copy)
     session = SESSION
 
     def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -42,6 +42,13 @@ def _moved(session: Session, outcome: Outcome) -> None:
     transfer(session, outcome, source, target, into, non_blocking)
 
 
+def _before_copy(session: Session, outcome: Outcome) -> None:
+    """``copy_`` writes its target: is that the source of a copy under way?"""
+    memory = session.memory
+    if memory is not None and memory.hazards.in_flight and outcome.row.name == "Tensor.copy_" and host_tensor(outcome.subject):
+        memory.hazards.in_flight.written(outcome.subject.untyped_storage().data_ptr(), outcome.trail)
+
+
 def _positional_non_blocking(outcome: Outcome) -> bool:
     """``to(device, dtype, True)``, ``cuda(device, True)``, ``copy_(src, True)``: the only bool that stands by position first."""
     flags = [value for value in outcome.args if isinstance(value, bool)]
@@ -58,6 +65,13 @@ def transfer(
         return
     suffix = session.device_suffix
     blocking = found.blocking or bool(outcome.waits)
+    memory = session.memory
+    if memory is not None:
+        if blocking:
+            memory.hazards.in_flight.synchronized(outcome.trail)
+        elif found.direction in ("h2d", "d2h"):
+            host = source if found.direction == "h2d" else target
+            memory.hazards.in_flight.start(outcome.row.name, outcome.trail, host, to_host=found.direction == "d2h")
     session.emit(
         "transfer",
         outcome.row.name,
@@ -146,6 +160,8 @@ def wait(row: Operation) -> Hook:
             blocking=True,
             details={"device": _device_of(outcome), "seen_by": outcome.seen_by},
         )
+        if session.memory is not None:
+            session.memory.hazards.in_flight.synchronized(outcome.trail)
 
     return watched(row, waited, refusals=False)
 

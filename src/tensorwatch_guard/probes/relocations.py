@@ -22,7 +22,7 @@ def _before(session: Session, outcome: Outcome) -> None:
     if not session.sharing or session.memory is None:
         return
     for storage in _storages(outcome):
-        session.memory.relocating(outcome.trail, outcome.row.name, storage)
+        session.memory.hazards.relocating(outcome.trail, outcome.row.name, storage)
 
 
 def _storages(outcome: Outcome) -> list[torch.UntypedStorage]:

@@ -162,6 +162,9 @@ def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     def step() -> None:
         if session.sharing:
             session.torch_boundary(session.trail(frame), wrote=True)
+        if session.memory is not None and optimizer.defaults.get("fused"):
+            session.memory.hazards.fused_step(session.trail(frame), optimizer)
+            session.sharing = True
         session.optimizer_stepped(optimizer)
 
     frame = _get_frame(1)

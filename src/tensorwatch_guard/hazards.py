@@ -1,0 +1,165 @@
+"""Consequences: a gradient that is silently wrong, an array that points to freed memory, a copy that is overtaken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from .in_flight import InFlight
+from .sharing.graph import Stale, Suspect, sequence_number, stale
+from .sharing.ledger import Alias, Piece
+from .sharing.moments import Moment, Mutation, now
+from .sites import Trail
+
+if TYPE_CHECKING:
+    from .session import Session
+    from .sharing.writes import Writes
+
+WRITE: Final = "write"
+WALK_SHARE: Final = 0.02
+"""Part of wall time that looking through autograd graphs for stale values may take."""
+WALK_GRACE_NS: Final = 50_000_000
+MOST_SUSPECTS: Final = 256
+MOST_OF_ONE_PIECE: Final = 8
+
+
+class Write:
+    """A write that autograd's counter did not see: where it was and, if memory was shared, which mutation tells it."""
+
+    __slots__ = ("at", "mutation", "suspect")
+
+    def __init__(self, suspect: Suspect, at: Trail, mutation: Mutation | None) -> None:
+        self.suspect = suspect
+        self.at = at
+        self.mutation = mutation
+
+
+class Hazards:
+    """Keeps suspicious writes and tells what they broke."""
+
+    def __init__(self, session: Session, writes: Writes) -> None:
+        self._session = session
+        self._writes = writes
+        self.in_flight = InFlight(session)
+        self._started = perf_counter_ns()
+        self._walked_ns = 0
+        self.walks_skipped = 0
+        self._suspects: dict[int, list[Write]] = {}
+
+    # -- stale gradients -----------------------------------------------------------------------------------------------
+
+    def suspect(self, mutation: Mutation) -> None:
+        """Shared memory was written and autograd does not know."""
+        region, change = mutation.piece.region, mutation.change
+        first, last = mutation.before, mutation.after
+        sequences = {}
+        if mutation.sequence is not None:
+            sequences[last.thread] = (mutation.sequence, mutation.sequence)
+        elif first.thread == last.thread:
+            sequences[last.thread] = (first.sequence, last.sequence)
+        one = Suspect(0, region.address + change.first, region.address + change.last, sequences)
+        self._keep(mutation.piece.key, Write(one, last.trail, mutation))
+
+    def fused_step(self, at: Trail, optimizer: Any) -> None:
+        """A fused optimizer wrote parameters without a bump of their counters: those that some graph still holds."""
+        if not optimizer.defaults.get("fused"):
+            return
+        sequence, ident = sequence_number(), now(at).thread
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None or parameter._use_count() <= 1 or not parameter.is_cpu:
+                    continue
+                low = parameter.data_ptr()
+                one = Suspect(0, low, low + parameter.nbytes, {ident: (sequence, sequence)})
+                self._keep(-low, Write(one, at, None))
+
+    def _keep(self, key: int, write: Write) -> None:
+        known = self._suspects.setdefault(key, [])
+        one = write.suspect
+        known[:] = [w for w in known if not (one.low <= w.suspect.low and w.suspect.high <= one.high)]
+        known.append(write)
+        del known[:-MOST_OF_ONE_PIECE]
+        while len(self._suspects) > MOST_SUSPECTS:
+            del self._suspects[next(iter(self._suspects))]
+
+    def before_backward(self, at: Trail, roots: Sequence[torch.Tensor]) -> None:
+        """Look for values that the graph saved before a write autograd did not see."""
+        if not self._suspects or not roots:
+            return
+        started = perf_counter_ns()
+        if self._walked_ns > WALK_GRACE_NS + WALK_SHARE * (started - self._started):
+            self.walks_skipped += 1
+            return
+        writes = [write for known in self._suspects.values() for write in known]
+        suspects = [Suspect(i, w.suspect.low, w.suspect.high, w.suspect.sequences) for i, w in enumerate(writes)]
+        found = stale(roots, suspects)
+        self._walked_ns += perf_counter_ns() - started
+        if found:
+            self._stale(at, found, writes)
+
+    def _stale(self, at: Trail, found: Sequence[Stale], writes: Sequence[Write]) -> None:
+        certain = [one for one in found if one.certain]
+        first = (certain or list(found))[0]
+        tallies = self._session.emit(
+            "hazard",
+            "backward",
+            at,
+            key=("stale-gradient", bool(certain)),
+            details={
+                "type": "stale-gradient",
+                "certain": bool(certain),
+                "node": first.node,
+                "saved": first.attribute,
+                "nodes": len(found),
+            },
+        )
+        for tally in tallies:
+            for one in certain or found:
+                write = writes[one.suspect]
+                mutation = write.mutation
+                extra = None if mutation is None or mutation.exact else mutation.before.trail
+                tally.link("written-by", "mutation", WRITE, write.at, extra)
+                for alias in mutation.aliases if mutation is not None else ():
+                    tally.link("shared-by", "alias", alias.op, alias.trail)
+
+    # -- dangling aliases ----------------------------------------------------------------------------------------------
+
+    def moved(self, piece: Piece, moment: Moment) -> None:
+        """An owner was found with other memory: what was handed out points to memory that is gone."""
+        self._dangling(moment.trail, "resize", list(piece.aliases.values()), told="later")
+
+    def relocating(self, at: Trail, op: str, storage: torch.UntypedStorage) -> None:
+        """A storage is about to get other memory: arrays that were handed out will dangle."""
+        writes = self._writes
+        with writes.lock:
+            writes.young.adopt_all(now(at))
+            known = [alias for piece in writes.ledger.at(storage.data_ptr()) for alias in list(piece.aliases.values())]
+            handed_out = [
+                alias
+                for alias in known
+                if alias.direction.startswith("tensor->") and (alias.side is None or alias.side() is not None)
+            ]
+            for alias in known:
+                writes.release(alias)
+        if handed_out:
+            self._dangling(at, op, handed_out, told="before")
+
+    def _dangling(self, at: Trail, op: str, aliases: list[Alias], told: str) -> None:
+        tallies = self._session.emit(
+            "hazard",
+            op,
+            at,
+            key="dangling-alias",
+            details={"type": "dangling-alias", "certain": True, "node": None, "told": told, "aliases": len(aliases)},
+        )
+        for tally in tallies:
+            for alias in aliases:
+                tally.link("shared-by", "alias", alias.op, alias.trail)
+
+    def clear(self) -> None:
+        """The session is over."""
+        self._suspects.clear()
+        self.in_flight.clear()
