@@ -20,7 +20,7 @@ EPOCHS, BATCH = 3, 64
 def batches(images: torch.Tensor, labels: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """One epoch in random order."""
     order = torch.randperm(len(images))
-    return [(images[chosen], labels[chosen]) for chosen in order.split(BATCH)]  # type: ignore[no-untyped-call]
+    return [(images[chosen], labels[chosen]) for chosen in order.split(BATCH)]
 
 
 def train() -> None:
@@ -41,7 +41,7 @@ def train() -> None:
             logits = model(x)
             loss = functional.cross_entropy(logits, y, weight=weights)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             if torch.isnan(loss):  # waits
                 raise SystemExit("diverged")

@@ -31,12 +31,12 @@ def train() -> None:
         order = torch.randperm(len(images)).pin_memory().to(DEVICE, non_blocking=True)
         losses = []
         right = torch.zeros((), dtype=torch.long, device=DEVICE)
-        for chosen in order.split(BATCH):  # type: ignore[no-untyped-call]
+        for chosen in order.split(BATCH):
             x, y = images[chosen], labels[chosen]
             logits = model(x)
             loss = functional.cross_entropy(logits, y, weight=weights)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             losses.append(loss.detach())
             right += (logits.argmax(1) == y).sum()

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from torch import nn
+from torch.cuda import Event as CudaEvent
+from torch.cuda import Stream as CudaStream
 from torch.utils.data import DataLoader, TensorDataset
 
 from tensorwatch_guard.simulate import simulated_accelerator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -104,9 +106,20 @@ def test_host_and_device_do_not_mix() -> None:
     assert (x + torch.tensor(1.0)).tolist() == [[2, 2], [2, 2]]
 
 
+# Names as they are at the time of the test, and one that was imported before.
+MAKERS: dict[str, Callable[[], Any]] = {
+    "torch.cuda.Stream": lambda: torch.cuda.Stream,
+    "torch.Stream": lambda: torch.Stream,
+    "CudaStream": lambda: CudaStream,
+    "torch.cuda.Event": lambda: torch.cuda.Event,
+    "torch.Event": lambda: torch.Event,
+    "CudaEvent": lambda: CudaEvent,
+}
+
+
 @pytest.mark.parametrize("name", ["torch.cuda.Stream", "torch.Stream", "CudaStream"])
 def test_streams(name: str) -> None:
-    make: Any = eval(name)  # noqa: S307 -- names as they are at the time of the test
+    make = MAKERS[name]()
     stream = make()
     assert isinstance(stream, torch.cuda.Stream)
     assert isinstance(stream, torch.Stream)
@@ -136,7 +149,7 @@ def test_streams_of_another_device() -> None:
 
 @pytest.mark.parametrize("name", ["torch.cuda.Event", "torch.Event", "CudaEvent"])
 def test_events(name: str) -> None:
-    make: Any = eval(name)  # noqa: S307 -- names as they are at the time of the test
+    make = MAKERS[name]()
     start, end = make(enable_timing=True), make(enable_timing=True)
     start.record()
     torch.ones(3, device="cuda").sum()
@@ -282,6 +295,19 @@ def test_autocast() -> None:
         assert (x @ w).softmax(0).dtype is torch.float32
     with torch.autocast("cpu"):
         assert (x @ w).dtype is torch.float32
+
+
+def test_autocast_reaches_into_an_lstm() -> None:
+    x = torch.ones(3, 2, 4, device="cuda")
+    for module in (nn.GRU(4, 5).cuda(), nn.RNN(4, 5).cuda(), nn.LSTM(4, 5).cuda()):
+        with torch.autocast("cuda"):
+            out = module(x)[0]
+            assert out.dtype is torch.float16
+        out.sum().backward()
+        assert module.weight_ih_l0.grad.dtype is torch.float32
+        assert module(x)[0].dtype is torch.float32
+    with pytest.raises(RuntimeError, match="Input and parameter tensors are not at the same device"):
+        module(x.cpu())
 
 
 def test_anomaly_mode() -> None:

@@ -137,7 +137,29 @@ def weight_norm_and_spectral_norm(device: str) -> Any:
     return through(nn.Sequential(first, second), device, torch.randn(3, 4))
 
 
+@CASES.add()
+def lstm_layers_with_dropout(device: str) -> Any:
+    module = nn.LSTM(4, 5, num_layers=3, dropout=0.5, batch_first=True)
+    return through(module, device, torch.randn(3, 6, 4))
+
+
+@CASES.add()
+def lstm_without_bias_and_gradients(device: str) -> Any:
+    module = nn.LSTM(4, 5, bidirectional=True, bias=False).to(device).eval()
+    x = on(device, 6, 3, 4)
+    with torch.no_grad():
+        plain = module(x, (on(device, 2, 3, 5), on(device, 2, 3, 5)))
+    with torch.inference_mode():
+        return [plain, module(x)]
+
+
 @CASES.add(FUSED_CELLS)
+def lstm_in_double_and_with_projections(device: str) -> Any:
+    double = through(nn.LSTM(4, 5).double(), device, torch.randn(6, 3, 4).double())
+    return [double, through(nn.LSTM(4, 5, proj_size=2), device, torch.randn(6, 3, 4))]
+
+
+@CASES.add()
 def lstm(device: str) -> Any:
     module = nn.LSTM(4, 5, num_layers=2, bidirectional=True, batch_first=True)
     return through(module, device, torch.randn(3, 6, 4))

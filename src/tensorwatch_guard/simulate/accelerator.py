@@ -69,7 +69,7 @@ class SimulatedAccelerator:
         device.check_relabelling()
         copies = Copies(machine)
         special = {**copies.kernels(), **recurrent.kernels(), **_answers(), **_factories(machine)}
-        registry = self._registry = Registry(machine, special, copying.host_kernels())
+        registry = self._registry = Registry(machine, special, copying.host_kernels(), recurrent.composites())
         patches.call(registry.withdraw)
         registry.register()
         self.device_threads = engine.install(self.count, patches)

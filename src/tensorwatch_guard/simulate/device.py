@@ -126,7 +126,9 @@ def install_hooks() -> Callable[[], None]:
 
     if torch._C._get_accelerator().type != "cuda":  # asks hasCUDA through the table
         undo()
-        raise SimulatorUnavailableError("CUDAHooksInterface.h does not match this PyTorch: its hooks answer as before")
+        raise SimulatorUnavailableError(
+            "CUDAHooksInterface.h does not match this PyTorch: its hooks answer as before"
+        )
     return undo
 
 

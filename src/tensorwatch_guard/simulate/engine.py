@@ -25,7 +25,7 @@ def install(count: int, patches: Patches) -> bool:
     probe = to_device(torch._C._VariableFunctions.zeros(1, device=CPU), count - 1).requires_grad_()
     try:
         with torch.enable_grad():
-            probe.clone().backward()  # type: ignore[no-untyped-call]
+            probe.clone().backward()
     except RuntimeError:
         run = graph._engine_run_backward
 

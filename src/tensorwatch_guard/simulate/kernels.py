@@ -27,6 +27,8 @@ Kernel = Callable[..., Any]
 # Kernels that never look at the device: they change sizes, strides and storages of the device tensor itself.
 _NATIVE: Final = ("set_", "is_set_to")
 _Tensor: Final = torch.Tensor
+_NUMBERS: Final = 256
+"""Added to a device's number: numbers stand where the schema says Tensor."""
 _scalar = host_kernel(torch.ops.aten.scalar_tensor.default)
 _scratch = host_kernel(torch.ops.aten.empty.memory_format)
 
@@ -183,11 +185,14 @@ def _lift(result: Any, args: Sequence[Any], host: Sequence[Any], index: int) -> 
 
 
 def _quick_lowering(plan: Plan) -> Callable[[Sequence[Any], list[Any]], int]:
-    """The short way for plain arguments: fills ``host``, returns the device's number, or -1 where care is needed."""
+    """The short way for plain arguments: fills ``host``, returns the device's number, or -1 where care is needed.
+
+    ``_NUMBERS`` is added where a number stands for a tensor.
+    """
     kinds = plan.kinds
 
     def lower(args: Sequence[Any], host: list[Any]) -> int:
-        index = -1
+        index, numbers = -1, 0
         for kind, value in zip(kinds, args):  # noqa: B905
             if kind == TENSOR and isinstance(value, _Tensor):
                 at = value.get_device()
@@ -195,11 +200,14 @@ def _quick_lowering(plan: Plan) -> Callable[[Sequence[Any], list[Any]], int]:
                     return -1
                 index = at
                 host.append(to_host(value))
-            elif kind != PLAIN and value is not None:
-                return -1
-            else:
+            elif kind == PLAIN or value is None:
                 host.append(value)
-        return index
+            elif kind == TENSOR:
+                numbers = _NUMBERS
+                host.append(value)
+            else:
+                return -1
+        return index + numbers if index >= 0 else -1
 
     return lower
 
@@ -212,6 +220,8 @@ def _with_results(plan: Plan, machine: Machine) -> Kernel:
         if plain and not kwargs:
             host: list[Any] = []
             index = quick(args, host)
+            if index >= _NUMBERS:
+                return _lift(numbered(host, {}), args, host, index - _NUMBERS)
             if index >= 0:
                 return _lift(call(ON_CPU, *host), args, host, index)
         host, keywords, index, numbers = lower(args, kwargs)
@@ -227,8 +237,12 @@ def _in_place(plan: Plan, machine: Machine) -> Kernel:
 
     def kernel(*args: Any, **kwargs: Any) -> Any:
         host: list[Any] = []
-        if plain and not kwargs and quick(args, host) >= 0:
-            call(ON_CPU, *host)
+        index = quick(args, host) if plain and not kwargs else -1
+        if index >= 0:
+            if index >= _NUMBERS:
+                numbered(host, {})
+            else:
+                call(ON_CPU, *host)
             return args[place]
         host, keywords, _, numbers = lower(args, kwargs)
         if numbers:

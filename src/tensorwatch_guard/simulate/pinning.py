@@ -44,10 +44,10 @@ def install(patches: Patches) -> None:
         factory = getattr(torch, name)
         wrapper = _pinning(factory)
         patches.put(torch, name, wrapper)
-        script_name = _builtins._find_builtin(factory)  # type: ignore[no-untyped-call]
+        script_name = _builtins._find_builtin(factory)
         if script_name is not None:
             _builtins._register_builtin(wrapper, script_name)
-            table = _builtins._get_builtin_table()  # type: ignore[no-untyped-call]
+            table = _builtins._get_builtin_table()
             patches.call(table.pop, id(wrapper), None)
     for name in _METHODS:
         patches.put(torch.Tensor, name, _pinning(getattr(torch.Tensor, name)))

@@ -1,4 +1,7 @@
-"""The fused cells of LSTM and GRU: PyTorch takes them for every CUDA tensor, and has no CPU kernel for them.
+"""LSTM and GRU: whole layers as on the CPU where that can be, and else the fused cells that PyTorch takes for CUDA.
+
+A GPU runs a whole LSTM layer as one operation of cuDNN; here it is oneDNN's, the one that the CPU runs, with
+the same results. The fused cells have no CPU kernel.
 
 Formulas of ``aten/src/ATen/native/cuda/RNN.cu``. The unfused CPU path adds in another order, so results agree
 with a CPU run to the last digits only.
@@ -6,8 +9,8 @@ with a CPU run to the last digits only.
 
 from __future__ import annotations
 
-from functools import wraps
-from typing import TYPE_CHECKING, Any
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor
@@ -15,11 +18,14 @@ from torch import Tensor
 from .tensors import to_device, to_host
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from .kernels import Kernel
 
 Some = Tensor | None
+_aten: Final = torch.ops.aten
+_LSTM: Final = 2
+"""``ideep::rnn_kind`` of an LSTM."""
 
 
 def _on_twins(function: Callable[..., tuple[Some, ...]]) -> Kernel:
@@ -93,6 +99,97 @@ def _gru_backward(grad_hy: Tensor, workspace: Tensor, has_bias: bool) -> tuple[S
     if not has_bias:
         return from_input, from_hidden, grad_hy * z, None, None
     return from_input, from_hidden, grad_hy * z, from_input.sum(0), from_hidden.sum(0)
+
+
+def _lstm_layers(
+    first: Tensor,
+    hx: Sequence[Tensor],
+    params: Sequence[Tensor],
+    has_biases: bool,
+    num_layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """An LSTM in the steps that PyTorch takes on the CPU (``mkldnn/RNN.cpp``), of operations that autograd knows."""
+    directions, each = 1 + bidirectional, 2 + 2 * has_biases
+    layer_input = (first.transpose(0, 1) if batch_first else first).contiguous()
+    hs, cs = hx[0].contiguous(), hx[1].contiguous()
+    last_h, last_c = [], []
+    for layer in range(num_layers):
+        outputs = []
+        for direction in range(directions):
+            place = layer * directions + direction
+            weights = list(params[place * each : (place + 1) * each])
+            if not has_biases:
+                weights += [weights[0].new_zeros(weights[0].size(0))] * 2
+            output, h, c, _ = _aten.mkldnn_rnn_layer.default(
+                layer_input, *weights, hs[place], cs[place], direction == 1, [], _LSTM, hs.size(-1), num_layers,
+                has_biases, bidirectional, batch_first, train,
+            )  # fmt: skip
+            outputs.append(output)
+            last_h.append(h)
+            last_c.append(c)
+        layer_input = outputs[0] if directions == 1 else torch.cat(outputs, -1)
+        if dropout and train and layer < num_layers - 1:
+            layer_input = torch.dropout(layer_input, dropout, train)
+    result = layer_input.transpose(0, 1) if batch_first else layer_input
+    return result, torch.stack(last_h), torch.stack(last_c)
+
+
+def _whole_layers(first: Tensor, hx: Sequence[Tensor], params: Sequence[Tensor], *options: Any) -> bool:
+    """Where the CPU takes oneDNN: plain float32, all in one place, no projections."""
+    has_biases, num_layers, _, _, bidirectional, _ = options
+    if not torch.backends.mkldnn.is_available() or not first.numel():
+        return False
+    if len(params) != num_layers * (1 + bidirectional) * (2 + 2 * has_biases):
+        return False
+    return all(
+        tensor.dtype is torch.float32 and tensor.device == first.device for tensor in (first, *hx, *params)
+    )
+
+
+def _as_cudnn(overload: Any, whole: Kernel | None = None) -> Kernel:
+    """A recurrent layer, put together where autograd stands.
+
+    Under autocast cuDNN takes everything in the lower precision; the smaller operations would choose one by one.
+    """
+
+    def cast(value: Any, dtype: torch.dtype) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [cast(item, dtype) for item in value]
+        return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+
+    # Not decompose(): that takes the Python decomposition, which looks at less, once something has imported it.
+    composite = partial(overload._op_dk, torch._C.DispatchKey.CompositeImplicitAutograd)
+
+    def layer(*args: Any) -> Any:
+        if torch.is_autocast_enabled("cuda"):
+            dtype = torch.get_autocast_dtype("cuda")
+            with torch.autocast("cuda", enabled=False):
+                return composite(*(cast(value, dtype) for value in args))
+        if whole is not None and _whole_layers(*args):
+            return whole(*args)
+        return composite(*args)
+
+    return layer
+
+
+def composites() -> dict[str, Kernel]:
+    """Whole recurrent layers, by overload name: to be put where autograd stands."""
+    layers = {
+        name: _as_cudnn(_aten_overload(name))
+        for base in ("lstm", "gru", "rnn_tanh", "rnn_relu")
+        for name in (f"{base}.input", f"{base}.data")
+    }
+    layers["lstm.input"] = _as_cudnn(_aten.lstm.input, _lstm_layers)
+    return {f"aten::{name}": kernel for name, kernel in layers.items()}
+
+
+def _aten_overload(name: str) -> Any:
+    base, _, overload = name.partition(".")
+    return getattr(getattr(_aten, base), overload)
 
 
 def kernels() -> dict[str, Kernel]:

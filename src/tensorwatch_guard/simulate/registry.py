@@ -48,7 +48,7 @@ def _overload_of(name: str) -> Any:
 
 
 def _library(namespace: str) -> Any:
-    return torch.library.Library(namespace, "IMPL")  # type: ignore[no-untyped-call]
+    return torch.library.Library(namespace, "IMPL")
 
 
 def _refuse_layout(overload: Any, *_: Any, **__: Any) -> Any:
@@ -66,10 +66,17 @@ class Registry:
         machine: the state they work on.
         special: kernels written by hand, by overload name (``aten::copy_``).
         host: kernels that stand in for PyTorch's own on the CPU (``aten::is_pinned``).
+        composite: operations put together from others in another way than PyTorch would (``aten::lstm.input``).
     """
 
-    def __init__(self, machine: Machine, special: Mapping[str, Kernel], host: Mapping[str, Kernel]) -> None:
-        self._machine, self._special, self._host = machine, special, host
+    def __init__(
+        self,
+        machine: Machine,
+        special: Mapping[str, Kernel],
+        host: Mapping[str, Kernel],
+        composite: Mapping[str, Kernel],
+    ) -> None:
+        self._machine, self._special, self._host, self._composite = machine, special, host, composite
         self._ready: dict[Any, Kernel] = {}
         self._make: Callable[[Any], Kernel] = self._kernel_of
         self._libraries: list[Any] = []
@@ -83,6 +90,9 @@ class Registry:
             library.m.impl(name, _KEY, kernel, False)
         for name, kernel in self._host.items():
             library.m.impl(name, "CPU", kernel, False)
+        for name, kernel in self._composite.items():
+            for key in (_KEY, f"Autograd{_KEY}"):
+                library.m.impl(name, key, kernel, False)
         fallbacks.fallback(self._fallback, _KEY)
         for key in _LAYOUTS:
             fallbacks.fallback(_refuse_layout, key)

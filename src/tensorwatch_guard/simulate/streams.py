@@ -164,9 +164,9 @@ def _generic_stream() -> Any:
     class Stream(_CStream, metaclass=_standing_for(_CStream)):  # type: ignore[misc,metaclass]
         def __new__(cls, device: Any = None, *, priority: int = 0, **known: int) -> Any:
             if known:
-                return torch.cuda.Stream(priority=priority, **known)  # type: ignore[no-untyped-call]
+                return torch.cuda.Stream(priority=priority, **known)
             if _is_cuda(device):
-                return torch.cuda.Stream(device, priority=priority)  # type: ignore[no-untyped-call]
+                return torch.cuda.Stream(device, priority=priority)
             return _CStream(device, priority=priority)
 
     return Stream
@@ -181,7 +181,7 @@ def _generic_event() -> Any:
         def __new__(cls, device: Any = None, **options: Any) -> Any:
             if not _is_cuda(device):
                 return _CEvent(device, **options)
-            return torch.cuda.Event(**options)  # type: ignore[no-untyped-call]
+            return torch.cuda.Event(**options)
 
     return Event
 

@@ -37,17 +37,17 @@ _narrow = host_kernel(_aten.narrow.default)
 
 def to_device(twin: torch.Tensor, index: int) -> torch.Tensor:
     """The device tensor over the memory of a CPU tensor, on device number ``index``."""
-    dtype = twin.dtype
     try:
         tensor = on_device(twin, index)
     except (RuntimeError, BufferError) as error:
-        raise cannot(f"{twin.layout} tensors of {dtype}") from error
-    if dtype.is_complex and twin.is_conj():
+        raise cannot(f"{twin.layout} tensors of {twin.dtype}") from error
+    if twin.is_complex() and twin.is_conj():
         return _conj(ON_CPU, tensor)
     if twin.is_contiguous():
         # The storage is as long as these sizes ask for: a tensor on it with the same sizes starts where it starts.
+        # One attribute and no tuple: whatever lives as long as a tensor is walked by the garbage collector.
         storage: Any = tensor.untyped_storage()
-        storage.twin = (twin, twin.shape, dtype)
+        storage.twin = twin
     return tensor
 
 
@@ -55,11 +55,17 @@ def to_host(tensor: Any) -> torch.Tensor:
     """The CPU tensor over the memory of a device tensor."""
     storage: Any = tensor.untyped_storage()
     try:
-        twin, shape, dtype = storage.twin
+        twin: torch.Tensor = storage.twin
     except AttributeError:
         return fresh_twin(tensor)
-    same = tensor.shape == shape and tensor.dtype is dtype and tensor.is_contiguous()
-    return twin if same and not (dtype.is_complex and tensor.is_conj()) else fresh_twin(tensor)
+    if (
+        tensor.shape == twin.shape
+        and tensor.dtype is twin.dtype
+        and tensor.is_contiguous()
+        and not tensor.is_conj()
+    ):
+        return twin
+    return fresh_twin(tensor)
 
 
 def fresh_twin(tensor: torch.Tensor) -> torch.Tensor:
