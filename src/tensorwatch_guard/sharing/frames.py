@@ -53,7 +53,7 @@ def _locals_of(frame: FrameType) -> list[Any]:
     if not frame.f_code.co_flags & inspect.CO_OPTIMIZED:
         return gc.get_referents(frame.f_locals)  # a module's or a class body's own dictionary: nothing is copied
     if sys.version_info < (3, 11):
-        return gc.get_referents(frame)
+        return [one for value in gc.get_referents(frame) for one in _opened(value)]
     if sys.version_info >= (3, 13):
         return list(frame.f_locals.values())
     return _read(frame)
@@ -72,8 +72,12 @@ def _read(frame: FrameType) -> list[Any]:
             value = ctypes.py_object.from_address(inner + offset + slot * _WORD).value
         except ValueError:  # not bound yet, or deleted
             continue
-        found.extend(gc.get_referents(value) if type(value) is CellType else (value,))
+        found += _opened(value)
     return found
+
+
+def _opened(value: Any) -> list[Any]:
+    return gc.get_referents(value) if type(value) is CellType else [value]
 
 
 @functools.cache
