@@ -85,8 +85,11 @@ class Hazards:
         while len(self._suspects) > MOST_SUSPECTS:
             del self._suspects[next(iter(self._suspects))]
 
-    def before_backward(self, at: Trail, roots: Sequence[torch.Tensor]) -> None:
-        """Look for values that the graph saved before a write autograd did not see."""
+    def before_backward(self, at: Trail, roots: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor] | None) -> None:
+        """Look for values that the graph saved before a write autograd did not see.
+
+        ``inputs``: what gradients are wanted for, None for all leaves; nodes on no way to them will not run.
+        """
         if not self._suspects or not roots:
             return
         started = perf_counter_ns()
@@ -95,7 +98,7 @@ class Hazards:
             return
         writes = [write for known in self._suspects.values() for write in known]
         suspects = [Suspect(i, w.suspect.low, w.suspect.high, w.suspect.sequences) for i, w in enumerate(writes)]
-        found = stale(roots, suspects)
+        found = stale(roots, suspects, inputs)
         self._walked_ns += perf_counter_ns() - started
         if found:
             self._stale(at, found, writes)

@@ -145,10 +145,10 @@ class Memory:
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
-    def before_backward(self, at: Trail, roots: Sequence[torch.Tensor]) -> None:
+    def before_backward(self, at: Trail, roots: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor] | None) -> None:
         """Look at all memory, then for values that the graph saved before a write autograd did not see."""
         self.boundary(at)
-        self.hazards.before_backward(at, roots)
+        self.hazards.before_backward(at, roots, inputs)
 
     def peek(self, address: int | None, at: Trail) -> None:
         """An event that is no boundary."""

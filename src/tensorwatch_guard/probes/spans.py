@@ -22,11 +22,17 @@ _get_frame: Final = sys._getframe
 _compiler: Final = torch.compiler
 
 
-def _roots(args: Sequence[Any], kwargs: dict[str, Any], first: Any) -> list[Tensor]:
-    value = first if first is not None else (args[0] if args else kwargs.get("tensors", kwargs.get("outputs")))
+def _tensors(value: Any) -> list[Tensor]:
     if isinstance(value, Tensor):
         return [value]
     return [tensor for tensor in value if isinstance(tensor, Tensor)] if isinstance(value, list | tuple) else []
+
+
+def _ends(args: Sequence[Any], kwargs: dict[str, Any], first: Any, name: str) -> tuple[list[Tensor], list[Tensor] | None]:
+    """Where a backward starts, and what gradients are wanted for: None for all leaves."""
+    roots = first if first is not None else (args[0] if args else kwargs.get("tensors", kwargs.get("outputs")))
+    inputs = kwargs.get("inputs", args[1] if name == "grad" and len(args) > 1 else None)
+    return _tensors(roots), _tensors(inputs) or None
 
 
 def backward(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -40,7 +46,7 @@ def backward(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     if session.backwards and FILES[frame.f_code.co_filename] == TORCH:
         return wrapped(*args, **kwargs)  # Tensor.backward calls autograd.backward
     trail = session.trail(frame)
-    violation = _guarded(session, lambda: _before_backward(session, trail, _roots(args, kwargs, instance)))
+    violation = _guarded(session, lambda: _before_backward(session, trail, *_ends(args, kwargs, instance, wrapped.__name__)))
     if violation is not None:
         raise violation
     session.backwards.append(trail)
@@ -52,9 +58,9 @@ def backward(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     return result
 
 
-def _before_backward(session: Session, trail: Trail, roots: list[Tensor]) -> None:
+def _before_backward(session: Session, trail: Trail, roots: list[Tensor], inputs: list[Tensor] | None) -> None:
     if session.sharing and session.memory is not None:
-        session.memory.before_backward(trail, roots)
+        session.memory.before_backward(trail, roots, inputs)
 
 
 def next_batch(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:

@@ -17,6 +17,7 @@ import torch
 
 from ..sites import Trail
 from ..words import Region
+from .fingerprints import BLOCK
 from .owners import MOVED, ArrayOwner, Owner, last_array
 
 _use_count: Final = getattr(torch._C, "_storage_Use_Count", None)
@@ -106,6 +107,8 @@ class Ledger:
         self._by_address: dict[int, dict[int, Piece]] = {}
         self._keys = itertools.count(1)
         self.last_serial = 0
+        self.large: dict[int, None] = {}
+        """Keys of pieces that are compared block by block."""
         self.torch_side: dict[int, None] = {}
         """Keys of pieces that torch itself may write: a tensor's memory that was handed out, or was found written by torch."""
 
@@ -118,6 +121,8 @@ class Ledger:
             self.remove(known)
         made = Piece(next(self._keys), region, owner(), file_backed)
         self._by_region[region] = made
+        if region.nbytes > BLOCK:
+            self.large[made.key] = None
         self.pieces[made.key] = made
         return made, True
 
@@ -171,6 +176,7 @@ class Ledger:
         """Forget a piece."""
         self.pieces.pop(piece.key, None)
         self.torch_side.pop(piece.key, None)
+        self.large.pop(piece.key, None)
         if self._by_region.get(piece.region) is piece:
             del self._by_region[piece.region]
         for address in (piece.region.address, getattr(piece.owner, "address", 0)):

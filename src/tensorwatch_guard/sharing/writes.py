@@ -32,6 +32,7 @@ from .moments import START, Moment, Mutation, moment_of, now
 from .nursery import Newborn
 from .owners import MOVED, ArrayOwner, Owner
 from .writers import hides_writes
+from .written import AsyncPages
 
 
 class Writes:
@@ -41,7 +42,7 @@ class Writes:
         self, tell: Callable[[Mutation], None], tell_moved: Callable[[Piece, Moment], None], share: float, mode: str
     ) -> None:
         self.ledger = Ledger()
-        self.contents = Contents(share=share)
+        self.contents = Contents(share=share, pages=AsyncPages())
         self.escalation: Escalation | None = None
         self.young = Adoption(self)
         self.follow(mode)
@@ -139,8 +140,9 @@ class Writes:
         with self.lock:
             self._begin_look(moment)
             if self.ledger.pieces:
-                self._check_owners(self.ledger.pieces.values(), moment)
-                self._report(self.contents.look(None, stamp=moment, whole=whole), moment)
+                found = self.contents.look(None, stamp=moment, whole=whole)
+                self._check_owners(moment)
+                self._report(found, moment)
             self._end_look(moment)
 
     def torch_boundary(self, moment: Moment, *, wrote: bool) -> None:
@@ -215,8 +217,12 @@ class Writes:
         if keys:
             self._report(self.contents.look(keys, stamp=moment), moment)
 
-    def _check_owners(self, pieces: Iterable[Piece], moment: Moment) -> None:
-        for piece in list(pieces):
+    def _check_owners(self, moment: Moment) -> None:
+        """Memory whose owner lives with another address or size: small ones were asked by the look itself."""
+        pieces = self.ledger.pieces
+        suspicious = [piece for key in self.contents.unheld() if (piece := pieces.get(key)) is not None]
+        suspicious += [piece for key in self.ledger.large if (piece := pieces.get(key)) is not None]
+        for piece in suspicious:
             if piece.ask() is MOVED and not piece.told_moved:
                 piece.told_moved = True
                 self.contents.drop(piece.key)
@@ -346,7 +352,7 @@ class Writes:
         """In a forked child: hear of no death, compare nothing. The lock may be held by a thread that is not here."""
         self._left = True
         self.lock = threading.RLock()
-        self.nursery.clear()
+        self.young.nursery.clear()
 
     def clear(self) -> None:
         """Forget everything; no call-back comes after."""
