@@ -70,7 +70,7 @@ def _call_back(backend: str) -> Callable[..., None]:
                 outer = outer.outer
             return
         frame: Any = _get_frame(1)
-        while frame is not None and FILES[frame.f_code.co_filename] == OWN:
+        while frame is not None and _on_the_way(frame.f_code):
             frame = frame.f_back
         if frame is None:
             return
@@ -88,6 +88,11 @@ def _call_back(backend: str) -> Callable[..., None]:
             session.fault("trace", error)
 
     return synchronizes
+
+
+def _on_the_way(code: Any) -> bool:
+    """Frames of ours, of the simulated device among them, and PyTorch's that calls the call-backs."""
+    return FILES[code.co_filename] == OWN or code.co_name == "fire_callbacks"
 
 
 def _innermost_torch(frame: Any) -> str:
