@@ -82,4 +82,5 @@ def test_other_evidence_is_looked_at_before_anybody_is_blamed() -> None:
     assert told["put"]
     assert told["when_log_changed"] == [0]
     assert told["asked"] == 2
+    assert not told["running"]
     assert [write["key"] for write in told["writes"]] == [1]

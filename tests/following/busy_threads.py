@@ -1,6 +1,6 @@
 """Threads that all write all the time, each to an array of its own, on one line of a file of its own.
 
-Arguments: how many threads, how many writes each, the switch interval in seconds, how many times following ends and
+Arguments: how many threads, how many writes each at least, the switch interval in seconds, how many times following ends and
 begins again meanwhile, and how many short-lived threads come and go beside.
 """
 
@@ -19,14 +19,17 @@ from watching import tell, user, watch
 from tensorwatch_guard.sharing import lines
 
 SOURCE = """
-def f(a, count):
-    for i in range(count):
+def f(a, count, until, written):
+    done = 0
+    while done < count or until:
+        done += 1
         x = 1
         a[3] += 1
-        y = sum(range(100))
-    return x + y
+        y = x
+        sum(range(100))
+    written.append(done)
 """
-LINE = 5
+LINE = 7
 
 
 def judge(writes, seen):
@@ -46,8 +49,10 @@ def main():
     sys.setswitchinterval(interval)
     arrays = [np.zeros(16) for _ in range(int(count))]
     functions = [user(SOURCE, f"/user/busy{key}.py") for key in range(int(count))]
+    until, written = [1] * bool(cycles), [[] for _ in arrays]
     threads = [
-        threading.Thread(target=f, args=(a, int(writes))) for f, a in zip(functions, arrays, strict=True)
+        threading.Thread(target=f, args=(a, int(writes), until, done))
+        for f, a, done in zip(functions, arrays, written, strict=True)
     ]
     follower = lines.make()
     seen = collections.Counter()
@@ -63,6 +68,7 @@ def main():
         for key in range(len(arrays)):
             follower.unwatch(key)
         judge(follower.collect(), seen)
+    until.clear()
     for thread in threads:
         while thread.is_alive():
             thread.join(0.005)
@@ -75,7 +81,7 @@ def main():
         errors=follower.errors,
         seen=seen,
         more=sum(follower.more.values()),
-        intact=[a[3] for a in arrays] == [int(writes)] * int(count),
+        intact=[[a[3]] for a in arrays] == written,
         tracing=sys.gettrace() is not None,
     )
 

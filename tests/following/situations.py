@@ -157,7 +157,9 @@ def more_evidence():
     log[0] = 1
     before = list(asked)
     a[0] = 1
-    told(follower, put=put, asked=len(asked), when_log_changed=before)
+    writes = [as_dict(write) for write in follower.collect()]
+    follower.unwatch(1)
+    tell(writes=writes, put=put, asked=len(asked), when_log_changed=before, running=follower.running)
 
 
 def trace_function_held():

@@ -10,6 +10,8 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from tensorwatch_guard.sites import FILES, OWN, TORCH
+
 from . import suspects
 from .suspects import Record, Suspect
 
@@ -111,3 +113,15 @@ class Lineup:
         named = {suspect: suspect.spot() for suspect in verdict.suspects}
         tally.update(set(named.values()))
         return max(verdict.suspects, key=lambda suspect: tally[named[suspect]])
+
+
+def is_foreign(error: Exception) -> bool:
+    """Whether an exception came out of a signal handler or from another thread, and so belongs to the user."""
+    if type(error).__module__ not in {"builtins", "ctypes", "torch"}:
+        return True
+    step = error.__traceback__
+    while step is not None:
+        if FILES[step.tb_frame.f_code.co_filename] not in {OWN, TORCH}:
+            return True
+        step = step.tb_next
+    return False

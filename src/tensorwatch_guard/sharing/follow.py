@@ -19,11 +19,10 @@ from collections import Counter
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
-from tensorwatch_guard.sites import FILES, OWN, TORCH
 from tensorwatch_guard.words import Write
 
 from . import suspects
-from .blame import Lineup
+from .blame import Lineup, is_foreign
 from .pieces import Pieces
 from .skip import hide_from_dynamo
 from .suspects import NOWHERE, Record, Suspect
@@ -211,33 +210,40 @@ class LineFollower:
             record = NOWHERE if self.stolen else self._record(get_ident())
             self._hit(*(record or _standing()), patience=patience)
 
-    def _hit(self, code: CodeType | None, line: int, lasti: int, patience: float = PATIENCE) -> None:
-        """Something differs: find out what, and blame it on the line this thread has been in until now."""
+    def _hit(self, code: CodeType | None, line: int, lasti: int, patience: float = PATIENCE) -> bool:
+        """Something differs: find out what, and blame it on the line this thread has been in until now.
+
+        Returns:
+            False when there is no use in looking again, should something still differ.
+        """
         if not self.running:
-            return
+            return False
         try:
             if self.also is not None:
                 self.also()
             owners = self._blame(Suspect(code, line, lasti, get_ident()), patience)
-            del owners  # after the lock was given back: their end may run anything
+            return owners is not None  # and let go here, after the lock: their end may run anything
         except Exception as error:
-            if _is_foreign(error):
+            if is_foreign(error):
                 raise
             self.errors.append(f"{type(error).__name__}: {error}")
             if self._gave_up():
                 self._end()
+            return False
 
-    def _blame(self, me: Suspect, patience: float) -> list[object]:
+    def _blame(self, me: Suspect, patience: float) -> list[object] | None:
         pieces = self._pieces
         lock = pieces.lock
         if not lock.acquire(timeout=patience):
             if patience:
                 self._despair()
-            return []
+            return None
         try:
             pieces.halt()  # a thread lined up in one line must not be able to write in the next
             self._lineup.line_up(me.thread)
             found, owners = pieces.take()
+            if owners is None:
+                return None
             if found:
                 self._write(found, self._lineup.judge(me))
             self._lineup.renewed()
@@ -333,15 +339,3 @@ def _sequence() -> int | None:
     torch = sys.modules.get("torch")
     ask = getattr(getattr(getattr(torch, "_C", None), "_autograd", None), "_get_sequence_nr", None)
     return int(ask()) if ask is not None else None
-
-
-def _is_foreign(error: Exception) -> bool:
-    """Whether an exception came out of a signal handler or from another thread, and so belongs to the user."""
-    if type(error).__module__ not in {"builtins", "ctypes", "torch"}:
-        return True
-    step = error.__traceback__
-    while step is not None:
-        if FILES[step.tb_frame.f_code.co_filename] not in {OWN, TORCH}:
-            return True
-        step = step.tb_next
-    return False

@@ -69,18 +69,20 @@ class MonitoringFollower(LineFollower):
         records, codes, spots = self._records, self._codes, self._spots
         hit, follow, getframe, off = self._hit, self._follow, sys._getframe, self._api.DISABLE
 
+        # No call may stand between a comparison that finds nothing and the new record: another thread could line this
+        # one up in its old line and find what it writes in the next.
         def line(code: CodeType, number: int) -> None:
             me = get_ident()
-            if snapshots != live:
-                hit(*records.get(me, NOWHERE))
+            while snapshots != live and hit(*records.get(me, NOWHERE)):
+                pass
             records[me] = (code, number, -1)
 
         def instruction(code: CodeType, offset: int) -> Any:
-            me = get_ident()
-            if snapshots != live:
-                hit(*records.get(me, NOWHERE))
-            number = getframe(1).f_lineno or 0
-            if id(code) not in spots.get(number, ()):
+            me, number = get_ident(), getframe(1).f_lineno or 0
+            singly = id(code) in spots.get(number, ())
+            while snapshots != live and hit(*records.get(me, NOWHERE)):
+                pass
+            if not singly:
                 return off
             records[me] = (code, number, offset)
             return None
@@ -89,23 +91,23 @@ class MonitoringFollower(LineFollower):
             kind = kinds[code.co_filename]
             if kind == PASSED:
                 return off if exception is None else None
-            me = get_ident()
-            if snapshots != live:
-                hit(*records.get(me, NOWHERE))
+            if not kind and id(code) not in codes:
+                follow(code)
+            me, number = get_ident(), getframe(1).f_lineno or 0
+            while snapshots != live and hit(*records.get(me, NOWHERE)):
+                pass
             if not kind:
-                if id(code) not in codes:
-                    follow(code)
-                records[me] = (code, getframe(1).f_lineno or 0, -1)
+                records[me] = (code, number, -1)
             return None
 
         def leave(code: CodeType, _offset: int, _value: object) -> None:
             if kinds[code.co_filename]:
                 return
-            me = get_ident()
-            if snapshots != live:
-                hit(*records.get(me, NOWHERE))
-            frame = user_frame(getframe(1).f_back)
-            records[me] = (frame.f_code, frame.f_lineno or 0, -1) if frame is not None else NOWHERE
+            me, frame = get_ident(), user_frame(getframe(1).f_back)
+            back = (frame.f_code, frame.f_lineno or 0, -1) if frame is not None else NOWHERE
+            while snapshots != live and hit(*records.get(me, NOWHERE)):
+                pass
+            records[me] = back
 
         events = self._api.events
         return {

@@ -76,7 +76,7 @@ class Pieces:
         self._busy = False
 
     def __bool__(self) -> bool:
-        return bool(self._by_key)
+        return any(pieces[0].told for pieces in tuple(self._by_key.values()))
 
     def rest(self) -> None:
         """Make every comparison differ: whoever still follows lets go at its next line."""
@@ -164,12 +164,15 @@ class Pieces:
         for key in tuple(self._by_key):
             self.remove(key)
 
-    def take(self) -> tuple[list[Difference], list[object]]:
-        """What has changed since the last look, and the owners held for it: drop those after the lock is given back."""
+    def take(self) -> tuple[list[Difference], list[object] | None]:
+        """What has changed since the last look, and the owners held for it: drop those after the lock is given back.
+
+        The owners are None when a destructor asks in the middle of this very function or of ``add``.
+        """
         found: list[Difference] = []
         owners: list[object] = []
-        if self._busy:  # a destructor that ran in the middle of ``add`` asks
-            return found, owners
+        if self._busy:
+            return found, None
         self._busy = True
         try:
             for pieces in tuple(self._by_key.values()):

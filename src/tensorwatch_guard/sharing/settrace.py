@@ -102,6 +102,14 @@ def _record_of(frame: FrameType | None) -> Record:
     return (frame.f_code, frame.f_lineno or 0, -1) if frame is not None else NOWHERE
 
 
+def _outer_line(frame: FrameType) -> Record:
+    """The line that goes on when a frame is left, to the instruction if those are followed there."""
+    back = user_frame(frame.f_back)
+    if back is not None and back.f_trace_opcodes:
+        return back.f_code, back.f_lineno or 0, back.f_lasti
+    return _record_of(back)
+
+
 def _describe(tracer: object) -> str:
     """A trace function in words: ``CTracer (coverage)``, ``Bdb.trace_dispatch (bdb)``."""
     named: Any = tracer if hasattr(tracer, "__qualname__") else type(tracer)
@@ -193,16 +201,19 @@ class SettraceFollower(LineFollower):
         kinds, hit = KINDS_OF_FILES, self._hit
         code, line, lasti = so_far
 
+        # No call may stand between a comparison that finds nothing and the new record: another thread could line this
+        # one up in its old line and find what it writes in the next.
         def calls(frame: FrameType, event: str, arg: Any) -> Any:
             nonlocal code, line, lasti
             entered = frame.f_code
             kind = kinds[entered.co_filename]
             if kind == PASSED and code is not None and snapshots[0] is None:
                 return None
-            if snapshots != live:
+            while snapshots != live:
                 if snapshots[0] is RESTING:
                     return _elsewhere(frame, event, arg, (code, line, lasti))
-                hit(code, line, lasti)
+                if not hit(code, line, lasti):
+                    break
             if kind:
                 return None
             code, line, lasti = entered, frame.f_lineno or 0, -1
@@ -210,26 +221,25 @@ class SettraceFollower(LineFollower):
 
         def inside(frame: FrameType, event: str, arg: Any) -> Any:
             nonlocal code, line, lasti
-            if snapshots != live:
+            back = _outer_line(frame) if event == "return" else None
+            while snapshots != live:
                 if snapshots[0] is RESTING:
                     return _elsewhere(frame, event, arg, (code, line, lasti))
-                hit(code, line, lasti)
+                if not hit(code, line, lasti):
+                    break
             if event == "line":
                 code = frame.f_code
                 line = frame.f_lineno or 0
                 lasti = -1
                 if line in spots and id(code) in spots[line]:
                     frame.f_trace_opcodes = True
+            elif back is not None:
+                code, line, lasti = back
             elif event == "opcode":
                 code, line, lasti = frame.f_code, frame.f_lineno or 0, frame.f_lasti
                 if line not in spots or id(code) not in spots[line]:
-                    frame.f_trace_opcodes = False  # a debugger that takes over here must not meet such events
                     lasti = -1
-            elif event == "return":
-                back = user_frame(frame.f_back)
-                code, line, lasti = _record_of(back)
-                if back is not None and back.f_trace_opcodes:
-                    lasti = back.f_lasti
+                    frame.f_trace_opcodes = False  # a debugger that takes over here must not meet such events
             return inside
 
         for trace in (calls, inside):
