@@ -38,20 +38,55 @@ class PrivateName:
 
 PRIVATE: Final[tuple[PrivateName, ...]] = (
     PrivateName("sys._getframe", "probes/calls.py", "none: without it there are no sites"),
-    PrivateName("torch.compiler._is_compiling_flag", "probes/calls.py", "torch.compiler.is_compiling()", "2.6"),
+    PrivateName(
+        "torch.compiler._is_compiling_flag", "probes/calls.py", "torch.compiler.is_compiling()", "2.6"
+    ),
     PrivateName("torch._C.DisableTorchFunction", "current.py", "subclasses are not looked into"),
-    PrivateName("torch._C._is_torch_function_mode_enabled", "current.py", "a function mode is taken to be on"),
-    PrivateName("torch._C._storage_Use_Count", "sharing/ledger.py", "an alias counts as live while its memory lives"),
+    PrivateName(
+        "torch._C._is_torch_function_mode_enabled", "current.py", "a function mode is taken to be on"
+    ),
+    PrivateName(
+        "torch._C._storage_Use_Count", "sharing/ledger.py", "an alias counts as live while its memory lives"
+    ),
     PrivateName("torch._C._activate_gpu_trace", "probes/trace.py", "no trace layer", "2.4"),
     PrivateName("torch.cuda._gpu_trace", "probes/trace.py", "no trace layer", "2.4"),
     PrivateName("torch.xpu._gpu_trace", "probes/trace.py", "no trace layer", "2.4"),
     PrivateName("torch._C._current_graph_task_id", "current.py", "backward threads have no site", "2.1"),
-    PrivateName("torch._C._autograd._get_sequence_nr", "sharing/graph.py", "stale gradients are only called possible", "2.1"),
-    PrivateName("torch._dynamo.eval_frame.skip_code", "probes/install.py", "extra graph breaks after a graph break"),
-    PrivateName("torch.jit._builtins._register_builtin", "probes/install.py", "torch.jit.script refuses wrapped functions"),
-    PrivateName("torch._dynamo.trace_rules", "probes/install.py", "dynamo keeps wrapped functions in its tables"),
     PrivateName(
-        "torch.utils.data.dataloader._BaseDataLoaderIter", "probes/spans.py", "no boundary at a DataLoader's next batch"
+        "torch._C._autograd._get_sequence_nr",
+        "sharing/graph.py",
+        "stale gradients are only called possible",
+        "2.1",
     ),
-    PrivateName("torch._subclasses.fake_tensor.FakeTensor", "current.py", "fake tensors are seen as real ones"),
+    PrivateName(
+        "torch._dynamo.eval_frame.skip_code", "probes/install.py", "extra graph breaks after a graph break"
+    ),
+    PrivateName(
+        "torch.jit._builtins._register_builtin",
+        "probes/install.py",
+        "torch.jit.script refuses wrapped functions",
+    ),
+    PrivateName(
+        "torch._dynamo.trace_rules", "probes/install.py", "dynamo keeps wrapped functions in its tables"
+    ),
+    PrivateName(
+        "torch.utils.data.dataloader._BaseDataLoaderIter",
+        "probes/spans.py",
+        "no boundary at a DataLoader's next batch",
+    ),
+    PrivateName(
+        "torch._subclasses.fake_tensor.FakeTensor", "current.py", "fake tensors are seen as real ones"
+    ),
+    PrivateName("sys._current_frames", "sharing/suspects.py", "lines are not followed"),
+    PrivateName("threading._active", "sharing/suspects.py", "threads that wrote are named by number"),
+    PrivateName(
+        "torch._C._dynamo.eval_frame.set_code_exec_strategy",
+        "sharing/skip.py",
+        "torch._dynamo.eval_frame.skip_code",
+    ),
+    PrivateName(
+        "ctypes.pythonapi._PyEval_SetTrace",
+        "sharing/thread_states.py",
+        "on Python 3.11 threads that run already are not followed, and no write is exact beside them",
+    ),
 )

@@ -1,7 +1,7 @@
 """Threads that all write all the time, each to an array of its own, on one line of a file of its own.
 
-Arguments: how many threads, how many writes each at least, the switch interval in seconds, how many times following ends and
-begins again meanwhile, and how many short-lived threads come and go beside.
+Arguments: how many threads, how many writes each at least, the switch interval in seconds, how many times following
+ends and begins again meanwhile, and how many short-lived threads come and go beside.
 """
 
 # ruff: noqa: ANN001

@@ -195,5 +195,5 @@ def processor_times() -> dict[int, int]:
 
 def thread_name(ident: int) -> str:
     """The name of a thread, without registering threads that ``threading`` does not know and without its lock."""
-    thread = threading._active.get(ident)  # type: ignore[attr-defined]
+    thread = getattr(threading, "_active", {}).get(ident)
     return str(thread.name) if thread is not None else f"native thread {ident}"
