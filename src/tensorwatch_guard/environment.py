@@ -39,7 +39,7 @@ class ProcessGuard:
         self.failed = False
         """The guard itself could not do its work."""
         self.violated = False
-        """A level or a limit was broken, and only the end could tell."""
+        """A level or a limit was broken, whether that stopped the program or not."""
 
     def wait_for_torch(self) -> None:
         """Start as soon as torch has been imported; at once if it was."""
@@ -66,25 +66,21 @@ class ProcessGuard:
         done, self._guard = self._guard, None
         if done is None or os.getpid() != self._pid:
             return
+        from .policy.message import brief
+
         error = _died_of()
         try:
             done.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
-        except AssertionError as raised:
+        except Exception as raised:
             if is_violation(raised):
-                self._say_what_broke(raised)
+                say(brief(getattr(raised, "findings", ()), getattr(raised, "reasons", ())))
             else:
                 self._fail("could not report", raised)
-        except Exception as raised:
-            self._fail("could not report", raised)
         finally:
-            self.report = None if self.failed else done.report
             self._open.close()
-
-    def _say_what_broke(self, violation: AssertionError) -> None:
-        from .policy.message import brief
-
-        self.violated = True
-        say(brief(getattr(violation, "findings", ()), getattr(violation, "reasons", ())))
+        if not self.failed:
+            self.report = done.report
+            self.violated = done.violation is not None
 
     def _fail(self, what: str, error: Exception) -> None:
         self.failed = True
