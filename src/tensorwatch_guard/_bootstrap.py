@@ -19,7 +19,12 @@ def wait_for_torch() -> None:
     """Have the guard of the process started once torch is imported. The line may run twice, as it does in a venv."""
     if _is_fork_server():
         _forget_family()
-    elif "torch" not in sys.modules and not any(isinstance(finder, _Lookout) for finder in sys.meta_path):
+    else:
+        _look_out()
+
+
+def _look_out() -> None:
+    if "torch" not in sys.modules and not any(isinstance(finder, _Lookout) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Lookout())
 
 
@@ -29,7 +34,7 @@ def begin(environment: dict[str, str]) -> None:
 
     os.environ.update(environment)
     if "torch" not in sys.modules:
-        wait_for_torch()
+        _look_out()
         return
     from .environment import arm
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 UNFINISHED: Final = "unfinished"
 """In ``run``: the process may have gone on after it wrote this."""
+_ADDED: Final = ("steps", "duration_s", "waits", "blocked_s")
 _MOST_NAMED: Final = 8
 _PLAIN: Final = re.compile(r"[^\w.-]+")
 
@@ -68,9 +69,27 @@ def together(own: Report | None, parts: Iterable[Report | ReportError]) -> Repor
     for part in found:
         if isinstance(part, ReportError):
             merger.note("TWG905", str(part))
-    merged = merger.report()
+    merged = _by_role(merger.report())
     cut = [part for part in reports if part.run.extra.get(UNFINISHED)]
     return replace(merged, blind_spots=(*merged.blind_spots, _cut_off(cut))) if cut else merged
+
+
+def _by_role(report: Report) -> Report:
+    """One row for all processes of one role: each epoch has workers of its own."""
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in report.run.extra.get("processes", ()):
+        key = (row.get("rank"), row.get("host"), row.get("role"))
+        known = rows.setdefault(key, {})
+        if not known:
+            known.update(row)
+            continue
+        known["processes"] = known.get("processes", 1) + row.get("processes", 1)
+        known["aborted"] = known.get("aborted", False) or row.get("aborted", False)
+        for name in _ADDED:
+            known[name] = known.get(name, 0) + row.get(name, 0)
+    if not rows:
+        return report
+    return replace(report, run=replace(report.run, extra={**report.run.extra, "processes": list(rows.values())}))
 
 
 def _order(part: Report) -> tuple[int, bool, str, int]:
