@@ -97,9 +97,11 @@ def place(finding: Finding) -> str:
     if not (isinstance(between, list | tuple) and len(between) == 2):
         return where(finding.site)
     first, last = (f"{_short(end['file'])}:{end['line']}" if end else "" for end in between)
+    if first == last:
+        return f"in {first}" if first else "outside your code"
     if first and last:
         return f"between {first} and {last}"
-    return f"after {first}" if first else f"before {last}" if last else "outside your code"
+    return f"after {first}" if first else f"before {last}"
 
 
 def _history(finding: Finding) -> list[str]:

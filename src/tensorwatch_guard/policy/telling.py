@@ -24,10 +24,17 @@ def warn(finding: Finding) -> None:
     Raises:
         TensorWatchWarning: where a filter turns it into an error.
     """
-    site = finding.site
-    file, line = (site.file, site.line) if site is not None else ("<outside your code>", 1)
+    file, line = _line(finding)
     registry: Any = _registries.setdefault(file, {})
     warnings.warn_explicit(TensorWatchWarning(line_text(finding)), TensorWatchWarning, file, line, registry=registry)
+
+
+def _line(finding: Finding) -> tuple[str, int]:
+    """The user's line; for a write outside it, the line after which it was."""
+    if finding.site is not None:
+        return finding.site.file, finding.site.line
+    ends = (end for end in finding.details.get("between") or () if end)
+    return next(((end["file"], end["line"]) for end in ends), ("<outside your code>", 1))
 
 
 def log(finding: Finding) -> None:
