@@ -6,6 +6,7 @@ patches nothing; it imports torch.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import platform
@@ -91,9 +92,7 @@ def _installed() -> Iterable[Line]:
     yield Line("yes", "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     for name, oldest in NEEDED.items():
         yield _version(name, oldest)
-    import wrapt
-
-    if not getattr(wrapt.__wrapt__, "_using_c_extension", True):
+    if not getattr(importlib.import_module("wrapt.__wrapt__"), "_using_c_extension", True):
         yield Line("no", "wrapt's C extension", "each watched call costs some microseconds more without it")
 
 

@@ -43,7 +43,7 @@ class Limit:
     per: Per = "run"
 
     def __post_init__(self) -> None:
-        if isinstance(self.n, bool) or not isinstance(self.n, int) or self.n < 0:
+        if type(self.n) is not int or self.n < 0:
             raise ConfigError(f"limit({self.n!r}): a limit is a whole number, 0 or more")
         if self.per not in PERS:
             known = ", ".join(PERS)
@@ -157,7 +157,7 @@ def kind_of(value: object, label: str) -> Kind:
         ConfigError: if there is no such kind.
     """
     if value in KINDS:
-        return cast("Kind", value)
+        return value
     raise ConfigError(f"{label}: there is no kind {value!r}; kinds: {', '.join(KINDS)}{hint(value, KINDS)}")
 
 
