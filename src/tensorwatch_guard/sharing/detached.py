@@ -12,11 +12,10 @@ import contextlib
 import ctypes
 import mmap
 import os
-import platform
 import signal
 from typing import Any, Final
 
-from .kernel import process_status
+from .kernel import MACHINE, process_status
 
 _CLONE_VM: Final = 0x100
 _CLONE_VFORK: Final = 0x4000
@@ -61,9 +60,9 @@ def start_detached(arguments: list[str], environment: dict[str, str], descriptor
 
 def _prepared_contexts_work() -> bool:
     """Known for glibc on x86_64; not with hardware shadow stacks, which a borrowed stack does not have."""
-    if platform.machine() != "x86_64" or not _glibc():
+    if MACHINE != "x86_64" or not _glibc():
         return False
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+    with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
         return "shstk" not in process_status(file.read(), "x86_Thread_features")
 
 

@@ -10,21 +10,20 @@ Sources: ioctl_userfaultfd(2), userfaultfd(2), PAGEMAP_SCAN(2const), include/uap
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import mmap
 import os
-import platform
 import struct
 import sys
 from typing import Final
 
-try:
+with contextlib.suppress(ImportError):  # Windows: every road is closed there, but this room must be importable
     import fcntl
-except ImportError:  # Windows: every road is closed there, but this room must be importable
-    pass
 
 PAGE: Final = mmap.PAGESIZE
+MACHINE: Final = os.uname().machine if hasattr(os, "uname") else ""
 
 # System calls by machine; the road is closed on others.
 USERFAULTFD: Final = {"x86_64": 323, "aarch64": 282}
@@ -131,7 +130,7 @@ def protect(uffd: int, start: int, end: int, on: bool) -> None:
 def _system_call(flags: int) -> int:
     if _libc is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    descriptor = int(_libc.syscall(USERFAULTFD[platform.machine()], flags))
+    descriptor = int(_libc.syscall(USERFAULTFD[MACHINE], flags))
     if descriptor < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
@@ -190,9 +189,9 @@ def refusal(error: OSError) -> str:
     if error.errno == errno.ENOSYS:
         return "this kernel (or sandbox) has no userfaultfd"
     if error.errno == errno.EINVAL:
-        return f"the kernel is too old: {platform.release()}, needed is 6.4"
+        return f"the kernel is too old: {os.uname().release}, needed is 6.4"
     if error.errno == errno.EPERM:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        with open("/proc/self/status", encoding="utf-8", errors="replace") as file:
             status = file.read()
         ptrace = int(process_status(status, "CapEff") or "0", 16) >> 19 & 1
         if ptrace and process_status(status, "Seccomp") == "2":
@@ -205,8 +204,8 @@ def platform_refusal() -> str | None:
     """Why neither way can work on this machine at all, or None."""
     if sys.platform != "linux":
         return f"needs Linux, this is {sys.platform}"
-    if platform.machine() not in USERFAULTFD:
-        return f"not known for {platform.machine()}"
+    if MACHINE not in USERFAULTFD:
+        return f"not known for {MACHINE}"
     return None
 
 
@@ -239,4 +238,4 @@ def handler_of(signal_number: int) -> int:
 
 def send_to_thread(process: int, thread: int, signal_number: int) -> bool:
     """Send a signal to one thread of another process; False where it is gone."""
-    return _libc is not None and _libc.syscall(TGKILL[platform.machine()], process, thread, signal_number) == 0
+    return _libc is not None and _libc.syscall(TGKILL[MACHINE], process, thread, signal_number) == 0

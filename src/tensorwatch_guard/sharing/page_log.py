@@ -28,6 +28,7 @@ LOST: Final = 2
 
 DIRECT: Final = "direct"
 HELPERS: Final = "helpers"
+SOME: Final = "some"
 UNTRACED: Final = "untraced"
 _LENGTH: Final = struct.Struct("=I")
 
@@ -35,10 +36,10 @@ _LENGTH: Final = struct.Struct("=I")
 class Record(NamedTuple):
     """One fault of one watch.
 
-    ``how``: DIRECT where ``stacks`` holds the writing thread's Python stack, HELPERS where a native thread
-    wrote and ``stacks`` holds those of all Python threads that may have sent it, UNTRACED where nobody could be
-    asked (``stacks`` is empty). ``began`` is CLOCK_MONOTONIC in ns, ``took`` is in us. ``words`` is the
-    beginning of the thread's native stack.
+    ``how``: DIRECT where ``stacks`` holds the writing thread's Python stack; HELPERS where a native thread wrote and
+    ``stacks`` holds those of all Python threads that may have sent it, SOME where not all of them answered; UNTRACED
+    where nobody could be asked. ``began`` is CLOCK_MONOTONIC in ns, ``took`` is in us. ``words`` is the beginning of
+    the thread's native stack.
     """
 
     serial: int

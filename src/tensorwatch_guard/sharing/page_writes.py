@@ -59,11 +59,11 @@ class Threads:
         self._names: dict[int, str] = {}
 
     def look(self) -> None:
-        """Learn the names of the threads that run now."""
+        """Learn the names of the threads that run now, and of ended ones whose objects are still held."""
         if len(self._names) > 1024:
             self._names.clear()
-        # a copy, not threading.enumerate(): its lock may be held by the very code this is called from
-        for thread in list(getattr(threading, "_active", {}).values()):
+        # not threading.enumerate(): its lock may be held by the very code this is called from
+        for thread in list(getattr(threading, "_dangling", ())):
             if thread.native_id is not None:
                 self._names[thread.native_id] = str(thread.name)
 
@@ -79,12 +79,12 @@ def blame(record: Record, threads: Threads) -> Blame:
         place = _users(frames(stack))
         return Blame(place, threads.name(thread), place is not None, ())
     possible: list[tuple[int, Place]] = []
-    for thread, text in record.stacks if record.how == HELPERS else ():
+    for thread, text in record.stacks:
         stack_of_it = frames(text)
         place = _users(stack_of_it)
         if place is not None and KINDS_OF_FILES[stack_of_it[0][0]] != WAITING:
             possible.append((thread, place))
-    if len(possible) == 1:
+    if len(possible) == 1 and record.how == HELPERS:
         thread, place = possible[0]
         return Blame(place, threads.name(thread), True, ())
     return Blame(None, threads.name(record.thread), False, tuple(place for _, place in possible))
@@ -97,6 +97,7 @@ class Libraries:
         self._starts: list[int] = []
         self._ranges: list[tuple[int, int, str]] = []
         self._nobodys: set[int] = set()
+        self._modules = 0
 
     def writer(self, record: Record) -> Writer:
         """Whose code is nearest on the native stack: torch's, NumPy's, or anybody else's ("unknown")."""
@@ -107,10 +108,10 @@ class Libraries:
             int.from_bytes(record.words[at : at + _WORD], sys.byteorder)
             for at in range(0, len(record.words) - _WORD + 1, _WORD)
         ]
-        if record.pc and self._file(record.pc) is None and record.pc // PAGE not in self._nobodys:
+        page = record.pc // PAGE
+        if len(sys.modules) != self._modules or (self._file(record.pc) is None and page not in self._nobodys):
             self._read()
-            if self._file(record.pc) is None:  # compiled at run time, into memory without a file
-                self._nobodys.add(record.pc // PAGE)
+            self._nobodys.add(page)  # if it is still not found, it was compiled into memory without a file
         folders = _folders()
         for word in words:
             file = self._file(word)
@@ -127,6 +128,7 @@ class Libraries:
         return file if start <= address < end else None
 
     def _read(self) -> None:
+        self._modules = len(sys.modules)
         ranges = []
         with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
             for line in maps:

@@ -76,7 +76,7 @@ class PageFollower:
         self._keys: dict[int, _Watched] = {}
         self._watches: dict[int, _Watched] = {}
         self._ended: dict[int, int] = {}
-        self._told: Counter[tuple[int, str, int]] = Counter()
+        self._told: dict[int, Counter[tuple[str, int]]] = {}
         self._rests: dict[int, int] = {}
         self._turns: dict[int, int] = {}
         self._left: deque[Write] = deque()
@@ -100,6 +100,7 @@ class PageFollower:
         helper = self._ready() if whole is not None else None
         if whole is None or helper is None:
             return None, [(address, nbytes)] if nbytes > 0 else []
+        self._told.pop(key, None)
         watched = _Watched(key, next(self._serials), address, whole[0], whole[0] + whole[1])
         self._keys[key] = self._watches[watched.serial] = watched
         written.lend(watched.start, watched.end)
@@ -139,7 +140,7 @@ class PageFollower:
                 with self._lock:
                     self._fetch(helper)
             self._tidy(ended)
-            if self._turns:
+            if self._turns and self._helper is helper:
                 self._count_turns(helper)
         found = []
         with contextlib.suppress(IndexError):
@@ -153,11 +154,7 @@ class PageFollower:
         self._rests.clear()
         self._turns.clear()
         if helper is not None:
-            with self._lock:
-                try:
-                    helper.request("rearm")
-                except (OSError, Unanswered) as error:
-                    self._over(str(error))
+            self._order(helper, "rearm")
 
     @property
     def supervisor(self) -> int | None:
@@ -178,6 +175,10 @@ class PageFollower:
                 self._fetch(helper)
                 helper.close()
         self._forget_all()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            self.close()
 
     # ---- inside
 
@@ -226,10 +227,10 @@ class PageFollower:
             return None  # written by whoever has that memory now
         place, thread, exact, suspects = blame(record, self._threads)
         if place is not None:
-            line = watched.key, place.file, place.line
-            self._told[line] += 1
-            if self._told[line] > EVENTS_A_SITE:
-                self.more[line] += 1
+            told = self._told.setdefault(watched.key, Counter())
+            told[place.file, place.line] += 1
+            if told[place.file, place.line] > EVENTS_A_SITE:
+                self.more[watched.key, place.file, place.line] += 1
                 self._rest(watched.serial)
                 return None
         self._wake(watched.serial)
@@ -256,7 +257,15 @@ class PageFollower:
                 self._turns[serial] = turns - 1
             else:
                 self._turns.pop(serial, None)
-                helper.tell("arm", serial)
+                self._order(helper, "arm", serial)
+
+    def _order(self, helper: Supervised, verb: str, *arguments: int) -> None:
+        """Have something done before going on; a supervisor that cannot do it any more is over."""
+        with self._lock:
+            try:
+                helper.request(verb, *arguments)
+            except (OSError, Unanswered) as error:
+                self._over(str(error))
 
     def _tidy(self, ended: list[int]) -> None:
         """Forget watches that had ended before the log was read; it may hold writes of those that ended meanwhile."""
@@ -268,8 +277,8 @@ class PageFollower:
     def _forget(self, watched: _Watched) -> None:
         if self._keys.get(watched.key) is watched:
             del self._keys[watched.key]
-        for line in [line for line in self._told if line[0] == watched.key and watched.key not in self._keys]:
-            del self._told[line]
+        if watched.key not in self._keys:
+            self._told.pop(watched.key, None)
         self._watches.pop(watched.serial, None)
         self._ended.pop(watched.serial, None)
         self._rests.pop(watched.serial, None)

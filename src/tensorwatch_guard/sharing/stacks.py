@@ -13,15 +13,16 @@ import stat
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tensorwatch_guard.sharing.kernel import READS, RECEIVES, send_to_thread
+from tensorwatch_guard.sharing.kernel import MACHINE, READS, RECEIVES, send_to_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ASKED_AT_MOST: Final = 64
 _MSG_WAITALL: Final = 0x100
-_MACHINE: Final = os.uname().machine if hasattr(os, "uname") else ""
 _ANSWER_WITHIN: Final = 1_000_000_000
+_SILENT_FOR: Final = 2_000_000
+"""ns of processor time without a word after which a thread has no Python stack: a handler would have written."""
 
 
 class Where(NamedTuple):
@@ -71,6 +72,20 @@ class Tracee:
         except OSError:
             return False
 
+    def asleep(self) -> bool:
+        """Whether it waits in the kernel, also for a page; True if it has ended."""
+        try:
+            return self._read("syscall") != b"running\n"
+        except OSError:
+            return True
+
+    def processor_time(self) -> int:
+        """Ns it has run; 0 where the kernel does not count."""
+        try:
+            return int(self._read("schedstat").split()[0])
+        except (OSError, IndexError):
+            return 0
+
     def where(self) -> Where:
         """Where it waits. A thread that is just going to sleep shows as running for some microseconds."""
         end = time.monotonic_ns() + 20_000_000
@@ -93,13 +108,13 @@ class Tracee:
         """
         if len(call) < 7:
             return False
-        if call[0] in READS[_MACHINE]:
+        if call[0] in READS[MACHINE]:
             try:
                 mode = os.stat(f"/proc/{self.process}/fd/{call[1]}").st_mode
             except OSError:
                 return False
             return stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
-        flags = RECEIVES[_MACHINE].get(call[0])
+        flags = RECEIVES[MACHINE].get(call[0])
         return flags is not None and not call[1 + flags] & _MSG_WAITALL
 
     def signals(self) -> Signals | None:
@@ -128,6 +143,7 @@ class Asker:
         self._name = name
         self._link = f"/proc/{process}/fd/{number_there}"
         self._owing: Tracee | None = None
+        self._ran: int | None = None
 
     def ask(self, tracee: Tracee) -> bool:
         """Send the signal to a thread that can take it; False where it cannot."""
@@ -143,10 +159,27 @@ class Asker:
         except OSError:
             return False
         os.ftruncate(self._file, 0)
+        self._ran = None
         return send_to_thread(self._process, tracee.thread, self._signal)
 
     def answered(self, tracee: Tracee) -> bool:
-        """Whether the thread's handler has returned (or the thread has ended)."""
+        """Whether the answer is complete: the thread's handler has returned, or the thread has ended.
+
+        Between taking a signal and entering its handler a thread shows neither, and may be kept waiting there. So
+        without a word written it must be seen asleep again, or have run for long enough: Python does not know it.
+        """
+        if not self._quiet(tracee):
+            return False
+        if os.fstat(self._file).st_size:
+            return self._quiet(tracee)
+        if tracee.asleep():
+            return self._quiet(tracee)
+        ran = tracee.processor_time()
+        if self._ran is None:
+            self._ran = ran
+        return ran > self._ran + _SILENT_FOR
+
+    def _quiet(self, tracee: Tracee) -> bool:
         signals = tracee.signals()
         return signals is None or not (signals.pending | signals.blocked) & self._bit
 
@@ -154,20 +187,17 @@ class Asker:
         """What the last answer was; empty for a thread that Python does not know."""
         return os.pread(self._file, 1 << 20, 0).decode("ascii", "replace")
 
-    def wait(self, tracee: Tracee, comes_back: Callable[[int], set[int]]) -> str | None:
-        """The answer of a thread, None where it did not come in time.
+    def give_up(self, tracee: Tracee) -> None:
+        """Ask nobody until that thread's answer can no longer come: it would be taken for somebody else's."""
+        self._owing = tracee
 
-        Args:
-            tracee: the thread that was asked.
-            comes_back: waits for faults for so many milliseconds and names the threads that had one: a thread
-            whose handler
-                has returned repeats its write at once, which is the quickest sign of it.
-        """
-        end = time.monotonic_ns() + _ANSWER_WITHIN
+    def wait(self, tracee: Tracee, meanwhile: Callable[[], object], within: int = _ANSWER_WITHIN) -> str | None:
+        """The answer of a thread, None where it did not come in so many ns. ``meanwhile`` is called between looks."""
+        end = time.monotonic_ns() + within
         while True:
-            comes_back(1)
+            meanwhile()
             if self.answered(tracee):
                 return self.stack()
             if time.monotonic_ns() > end:
-                self._owing = tracee
+                self.give_up(tracee)
                 return None

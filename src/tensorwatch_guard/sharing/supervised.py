@@ -11,7 +11,6 @@ import contextlib
 import faulthandler
 import itertools
 import marshal
-import mmap
 import os
 import select
 import signal
@@ -21,18 +20,15 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Final
 
-try:
+with contextlib.suppress(ImportError):  # Windows, where the road is closed
     import fcntl
-except ImportError:  # Windows, where the road is closed
-    pass
 
 from . import page_log
+from .descriptors import Owned, high, mapped, standard_streams_left_free
 from .detached import start_detached
 from .kernel import handler_of, open_synchronous, process_status
 
 _PREFERRED: Final = 5
-_HIGH: Final = 64
-"""Lowest number for descriptors of ours: above what programs that close "all" of theirs usually reach."""
 _ANSWER_WITHIN: Final = 5.0
 _ENVIRONMENT: Final = ("LD_LIBRARY_PATH", "PATH")
 _BOOT: Final = (
@@ -63,18 +59,6 @@ def free_signals() -> tuple[int, int] | None:
     return (free[0], free[1]) if len(free) >= 2 else None
 
 
-def _high(descriptor: int) -> int:
-    """The same file under a high number; never 0, 1 or 2, which a program without standard streams would give it."""
-    for least in (_HIGH, 3):
-        try:
-            number = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, least)
-        except OSError:
-            continue
-        os.close(descriptor)
-        return number
-    return descriptor
-
-
 class _StackFile:
     """Where a signal's handler writes the Python stack of the thread it runs in.
 
@@ -83,24 +67,24 @@ class _StackFile:
 
     def __init__(self, signal_number: int) -> None:
         self.signal = signal_number
-        self.descriptor = _high(os.memfd_create(f"twg-stack-{os.getpid()}-{signal_number}", os.MFD_CLOEXEC))
-        fcntl.fcntl(self.descriptor, fcntl.F_SETFL, os.O_APPEND)
-        self.name = os.readlink(f"/proc/self/fd/{self.descriptor}")
-        faulthandler.register(signal_number, file=self.descriptor, all_threads=False, chain=False)
+        self.file = Owned(os.memfd_create(f"twg-stack-{os.getpid()}-{signal_number}", os.MFD_CLOEXEC))
+        fcntl.fcntl(self.file.number, fcntl.F_SETFL, os.O_APPEND)
+        self.name = os.readlink(f"/proc/self/fd/{self.file.number}")
+        faulthandler.register(signal_number, file=self.file.number, all_threads=False, chain=False)
         self._handler = handler_of(signal_number)
 
     def close(self) -> None:
         """Put the signal back, unless it is under way (it would end the program) or somebody else's by now."""
         if handler_of(self.signal) == self._handler and not _pending(self.signal):
             faulthandler.unregister(self.signal)
-            os.close(self.descriptor)
+            self.file.close()
 
 
 def _pending(signal_number: int) -> bool:
     bit = 1 << (signal_number - 1)
     for task in os.listdir("/proc/self/task"):
         try:
-            status = Path(f"/proc/self/task/{task}/status").read_text(encoding="ascii", errors="replace")
+            status = Path(f"/proc/self/task/{task}/status").read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue  # it has ended
         if any(int(process_status(status, name) or "0", 16) & bit for name in ("SigPnd", "ShdPnd")):
@@ -119,35 +103,37 @@ class Supervised:
         self._expected: set[int] = {0}
         self._answers: dict[int, tuple[bool, Any]] = {}
         self._unsent: deque[bytes] = deque()
-        self._log = _high(os.memfd_create(f"twg-log-{os.getpid()}", os.MFD_CLOEXEC))
-        os.ftruncate(self._log, page_log.ROOM)
-        self._memory = memoryview(mmap.mmap(self._log, page_log.HEADER, prot=mmap.PROT_READ))
-        self._counters = self._memory.cast("Q")
-        self.begun_view = self._memory[8 * page_log.BEGUN : 8 * page_log.BEGUN + 8]
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket = socket.socket(fileno=_high(ours.detach()))
-        self._socket.setblocking(False)
-        self._readable = select.poll()
-        self._readable.register(self._socket, select.POLLIN)
-        self._stacks = [_StackFile(number) for number in signals]
         self.process = 0
-        self._handle = -1
-        try:
-            self._start(_high(theirs.detach()))
-            self.process = self._await(0)
-            self._handle = os.pidfd_open(self.process)
-        except (OSError, Unanswered):
-            self.close(orderly=False)
-            raise
+        self._handle: Owned | None = None
+        with standard_streams_left_free():
+            self._log = Owned(os.memfd_create(f"twg-log-{os.getpid()}", os.MFD_CLOEXEC))
+            os.ftruncate(self._log.number, page_log.ROOM)
+            memory = mapped(self._log.number, page_log.HEADER)
+            self._counters = memory.cast("Q")
+            self.begun_view = memory[8 * page_log.BEGUN : 8 * page_log.BEGUN + 8]
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self._end = Owned(ours.detach())
+            self._socket = socket.socket(fileno=self._end.number)
+            self._socket.setblocking(False)
+            self._readable = select.poll()
+            self._readable.register(self._end.number, select.POLLIN)
+            self._stacks = [_StackFile(number) for number in signals]
+            try:
+                self._start(high(theirs.detach()))
+                self.process = self._await(0)
+                self._handle = Owned(os.pidfd_open(self.process))
+            except (OSError, Unanswered):
+                self.close(orderly=False)
+                raise
 
     def _start(self, theirs: int) -> None:
         uffd = -1
         try:
             os.set_blocking(theirs, False)
-            uffd = _high(open_synchronous())
-            files = [uffd, theirs, self._log, *(stack.descriptor for stack in self._stacks)]
+            uffd = high(open_synchronous())
+            files = [uffd, theirs, self._log.number, *(stack.file.number for stack in self._stacks)]
             given = [*files, os.getpid(), *(stack.signal for stack in self._stacks)]
-            names = [*(stack.name for stack in self._stacks), *(str(stack.descriptor) for stack in self._stacks)]
+            names = [*(stack.name for stack in self._stacks), *(str(stack.file.number) for stack in self._stacks)]
             root = str(Path(__file__).resolve().parents[2])
             environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
             start_detached(
@@ -176,14 +162,17 @@ class Supervised:
         return self._counters[page_log.LOST]
 
     def read(self, start: int, end: int) -> bytes:
-        """A stretch of the log."""
-        return os.pread(self._log, end - start, start)
+        """A stretch of the log; nothing once it is closed."""
+        if not self._log.still_ours():
+            return b""
+        return os.pread(self._log.number, end - start, start)
 
     # ---- orders
 
     def alive(self) -> bool:
-        """False once its end of the socket has closed."""
-        return not any(event & (select.POLLHUP | select.POLLERR) for _, event in self._readable.poll(0))
+        """False once its end of the socket has closed, or the program has closed ours."""
+        closed = select.POLLHUP | select.POLLERR
+        return self._end.still_ours() and not any(event & closed for _, event in self._readable.poll(0))
 
     def tell(self, verb: str, *arguments: int) -> None:
         """An order without an answer. Never waits: what cannot go now goes with the next one."""
@@ -210,6 +199,8 @@ class Supervised:
 
     def _flush(self) -> bool:
         """Send what waits, in order. False where the socket is full."""
+        if self._unsent and not self._end.still_ours():
+            self._unsent.clear()
         while self._unsent:
             try:
                 order = self._unsent.popleft()
@@ -233,6 +224,8 @@ class Supervised:
 
     def _await(self, number: int) -> Any:
         while number not in self._answers:
+            if not self._end.still_ours():
+                raise Unanswered("the program has closed the connection to the supervisor")
             self._wait(select.POLLIN)
             try:
                 data = self._socket.recv(1 << 16)
@@ -254,9 +247,9 @@ class Supervised:
 
     def _kill(self) -> None:
         """End a supervisor that hangs; by a handle, since a process number may be somebody else's by now."""
-        if self._handle >= 0:
+        if self._handle is not None and self._handle.still_ours():
             with contextlib.suppress(OSError):
-                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+                signal.pidfd_send_signal(self._handle.number, signal.SIGKILL)
 
     def close(self, *, orderly: bool = True) -> None:
         """Stop the supervisor, then give the signals back."""
@@ -268,10 +261,9 @@ class Supervised:
 
     def leave(self) -> None:
         """Let go of everything here and tell nobody: the end of :meth:`close`, and all a forked child does."""
-        self._socket.close()
+        self._socket.detach()  # not closed by its object: the number may be the program's by now
         for stack in self._stacks:
             stack.close()
-        for descriptor in (self._log, self._handle):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._log = self._handle = -1
+        for descriptor in (self._end, self._log, self._handle):
+            if descriptor is not None:
+                descriptor.close()

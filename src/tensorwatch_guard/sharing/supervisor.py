@@ -23,7 +23,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tensorwatch_guard.sharing.kernel import MESSAGE, PAGE, UFFD_EVENT_PAGEFAULT
-from tensorwatch_guard.sharing.page_log import DIRECT, HELPERS, UNTRACED, LogWriter, Record
+from tensorwatch_guard.sharing.page_log import DIRECT, HELPERS, SOME, UNTRACED, LogWriter, Record
 from tensorwatch_guard.sharing.protection import Protection, Watch
 from tensorwatch_guard.sharing.stacks import ASKED_AT_MOST, Asker, Tracee
 
@@ -32,8 +32,12 @@ if TYPE_CHECKING:
 
 _MASTER_WITHIN: Final = 2_000_000
 """ns to wait for the Python thread whose parallel loop a native thread runs: it mostly writes there, too."""
+_OTHERS_WITHIN: Final = 1_000_000_000
+"""ns to wait for the stacks of threads that wait for nothing of ours, all of them together."""
 _LATE_WITHIN: Final = 50_000_000
 """ns to wait for a stack after a system call's fault before others are served again."""
+_LATE_AT_LAST: Final = 1_000_000_000
+"""ns after which such a stack is not waited for any more."""
 _WORDS: Final = 2048
 
 
@@ -51,6 +55,7 @@ class Late:
     def __init__(self, tracee: Tracee, records: list[Record]) -> None:
         self.tracee = tracee
         self.records = records
+        self.until = time.monotonic_ns() + _LATE_AT_LAST
 
 
 class Quit(Exception):  # noqa: N818  # an order, not an error
@@ -92,8 +97,8 @@ class Supervisor:
         while True:
             ready = {descriptor for descriptor, _ in self._anything.poll(1 if self._late else None)}
             self._serve_faults()
-            if self._late is not None and self._late_asker.answered(self._late.tracee):
-                self._finish_late()
+            if self._late is not None:
+                self._look_for_late(self._late)
             if self._orders in ready:
                 self._obey()
             elif ready - {self._uffd}:
@@ -162,6 +167,14 @@ class Supervisor:
             time.sleep(0.00005)
         self._finish_late()
 
+    def _look_for_late(self, late: Late) -> None:
+        if self._late_asker.answered(late.tracee):
+            self._finish_late()
+        elif time.monotonic_ns() > late.until:
+            self._late_asker.give_up(late.tracee)
+            self._late = None
+            self._log.write(late.records)
+
     def _finish_late(self) -> None:
         late, self._late = self._late, None
         if late is None:
@@ -176,7 +189,7 @@ class Supervisor:
     def _tracee(self, thread: int) -> Tracee:
         tracee = self._tracees.get(thread)
         if tracee is None or not tracee.alive():
-            if len(self._tracees) > 4 * ASKED_AT_MOST:
+            if len(self._tracees) > 2 * ASKED_AT_MOST:  # each has up to three files open
                 self._tracees.clear()
             tracee = self._tracees[thread] = Tracee(self._process, thread)
         return tracee
@@ -191,7 +204,7 @@ class Supervisor:
         """The Python stack of the thread that waits; of those that may have sent it where it is a native one."""
         if not self._asker.ask(tracee):
             return UNTRACED, ()
-        stack = self._asker.wait(tracee, self._comes_back)
+        stack = self._asker.wait(tracee, self._until_a_fault)
         if stack:
             return DIRECT, ((tracee.thread, stack),)
         if stack is None:
@@ -200,10 +213,15 @@ class Supervisor:
             self._asker.usable = self._late_asker.usable = False
             return UNTRACED, ()
         tracee.native = True
-        return self._master(fired) or (HELPERS, self._everybody())
+        return self._master(fired) or self._everybody()
 
-    def _comes_back(self, milliseconds: int) -> set[int]:
-        return {fault.thread for fault in self._read_faults(milliseconds)}
+    def _until_a_fault(self) -> None:
+        """A thread whose handler has returned repeats its write at once: the quickest sign of it."""
+        self._read_faults(1)
+
+    def _a_moment(self) -> None:
+        self._read_faults()
+        time.sleep(0.00005)
 
     def _master(self, fired: list[Watch]) -> tuple[str, tuple[tuple[int, str], ...]] | None:
         """A Python thread that faults in the same memory at the same time as its native helper."""
@@ -217,7 +235,7 @@ class Supervisor:
                 tracee = self._tracee(fault.thread)
                 if tracee.native or tracee.where().kernel or not self._asker.ask(tracee):
                     continue
-                stack = self._asker.wait(tracee, self._comes_back)
+                stack = self._asker.wait(tracee, self._until_a_fault)
                 if stack:
                     return DIRECT, ((fault.thread, stack),)
                 tracee.native = stack == ""
@@ -225,18 +243,23 @@ class Supervisor:
                 return None
             self._read_faults(1)
 
-    def _everybody(self) -> tuple[tuple[int, str], ...]:
+    def _everybody(self) -> tuple[str, tuple[tuple[int, str], ...]]:
         """The stacks of all Python threads, each asked by itself: walking another thread's frames could crash it."""
         stacks = []
         threads = sorted(map(int, os.listdir(f"/proc/{self._process}/task")), key=self._process.__ne__)
+        complete = len(threads) <= ASKED_AT_MOST
+        end = time.monotonic_ns() + _OTHERS_WITHIN
         for thread in threads[:ASKED_AT_MOST]:
             tracee = self._tracee(thread)
-            if not tracee.native and self._asker.ask(tracee):
-                stack = self._asker.wait(tracee, self._comes_back)
-                tracee.native = stack == ""
-                if stack:
-                    stacks.append((thread, stack))
-        return tuple(stacks) if len(threads) <= ASKED_AT_MOST else ()
+            if tracee.native:
+                continue
+            asked = self._asker.ask(tracee)
+            stack = self._asker.wait(tracee, self._a_moment, end - time.monotonic_ns()) if asked else None
+            tracee.native = stack == ""
+            complete = complete and stack is not None
+            if stack:
+                stacks.append((thread, stack))
+        return HELPERS if complete else SOME, tuple(stacks)
 
     def _open(self, fired: list[Watch]) -> None:
         for start, end in self._protection.open(fired):
@@ -298,7 +321,7 @@ def _settle(keep: list[int]) -> None:
     edges = [2, *sorted(keep), os.sysconf("SC_OPEN_MAX")]
     for low, high in zip(edges, edges[1:]):  # noqa: B905, RUF007  # zip(strict=) says nothing here
         os.closerange(low + 1, high)
-    with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as name:
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w", encoding="utf-8") as name:
         name.write("twg-pages")
     gc.disable()
 
