@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Final, TextIO
 
 from .policy.violation import GuardViolation
+from .ranks import is_launcher
 
 if TYPE_CHECKING:
     from .guard import guard
@@ -20,6 +21,8 @@ _TOLD: Final = frozenset({"warning", "error", "critical"})
 def finish(done: guard, report: Report, error: BaseException | None, stream: TextIO | None = None) -> None:
     """Write the files and print what is to be printed."""
     config = done.config
+    if done.is_process_report and is_launcher() and not report.findings and not report.run.steps:
+        return  # a launcher whose programs were not followed has nothing to say
     if config.json is not None:
         _write(report, config.json)
     if config.baseline is not None and config.update_baseline:

@@ -21,7 +21,7 @@ from ..report.model import Notice, Report, ReportError
 from ..running import RUNNING
 from ..values import file_for
 from .child import Child, in_child
-from .clock import CLOCK, SECOND
+from .clock import CLOCK
 from .family import NAME, Family, quiet, settings_of, starter
 from .parts import read, together
 
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from ..guard import guard
     from ..options import Config
 
-REWRITE_EVERY: Final = 30 * SECOND
-"""How often a report file is brought up to date while the program runs."""
 _Parts = dict[str, "Report | ReportError"]
 
 
@@ -56,8 +54,6 @@ class Household:
 
     def opened(self, one: guard) -> None:
         """A guard was entered: from now on children follow it."""
-        if one.config.json is not None and not self._is_own(one):
-            CLOCK.put(one, REWRITE_EVERY, lambda: self._rewrite(one))
         if not one.config.follow_children:
             return
         with self._lock:
@@ -84,7 +80,6 @@ class Household:
 
     def closed(self, one: guard, report: Report, collector: Collector) -> Report:
         """A guard was left: its report with its children's parts. The last one leaves no trace."""
-        CLOCK.drop(one)
         try:
             report = self.collected(one, report, collector)
         except Exception as error:
@@ -97,14 +92,6 @@ class Household:
                 else:
                     self._end()
         return report
-
-    def _is_own(self, one: guard) -> bool:
-        return self._child is not None and not one.config.follow_children
-
-    def _rewrite(self, one: guard) -> int:
-        report = self.collected(one, one.report_so_far(), one.collector)
-        report.dump(file_for(one.config.json or ""))
-        return REWRITE_EVERY
 
     # -- the family ----------------------------------------------------------------------------------------------------
 
@@ -149,8 +136,10 @@ class Household:
                 os.environ[variable] = text
 
     def abandon(self) -> None:
-        """The process ends with a guard still open: its folder is nobody's."""
+        """The process ends with a guard still open: its folder is nobody's. That of the whole process is left later."""
         with self._lock:
+            if any(one.is_process_report for one in self._open):
+                return
             if self._family is not None and self._child is None and self._family.owner == os.getpid():
                 self._open.clear()
                 self._end()
