@@ -59,7 +59,7 @@ def test_a_warning_made_an_error_in_another_thread_is_raised_at_the_exit() -> No
     with warnings.catch_warnings():
         warnings.simplefilter("error", TensorWatchWarning)
         with pytest.raises(TensorWatchWarning), guard(refusal="warn", report=False):
-            thread = threading.Thread(target=lambda: _refused())
+            thread = threading.Thread(target=_refused)
             thread.start()
             thread.join()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from ..levels import ConfigError
@@ -218,8 +218,14 @@ def _kept(findings: Iterable[Finding], bites: Callable[[Finding], bool] | None) 
     for finding in findings:
         guess = finding.kind == "hazard" and finding.details.get("certain") is False
         if finding.allowed is None and not guess and (finding.kind in KINDS or _fails(finding, bites)):
-            kept.setdefault(finding.id, finding)
+            known = kept.get(finding.id)
+            kept[finding.id] = finding if known is None else _together(known, finding)
     return list(kept.values())
+
+
+def _together(one: Finding, other: Finding) -> Finding:
+    """The same expression in two code objects (a cell that ran twice, a function that was made again)."""
+    return replace(one, count=one.count + other.count, per_step=one.per_step + other.per_step)
 
 
 def _fails(finding: Finding, bites: Callable[[Finding], bool] | None) -> bool:

@@ -269,13 +269,20 @@ class Policy:
             if finding is not None and not self._let_pass(finding):
                 found.setdefault(finding.id, (finding, reason))
         if self.baseline is not None and self.over:
+            told = set() if tallies is None else self._raised()
             for finding, reason in self.baseline.compare(report, self.bites).reasons():
-                found.setdefault(finding.id, (finding, reason))
+                if finding.id not in told:
+                    found.setdefault(finding.id, (finding, reason))
         if not found:
             return None
         broken = list(found.values())
         findings, reasons = zip(*broken, strict=True)
         return GuardViolation(violation_text(broken), findings, report, reasons)
+
+    def _raised(self) -> set[str]:
+        """Ids of what was raised already; the user has caught it."""
+        tallies = (tally for key, (tally, _) in self.broken.items() if key not in self._pending)
+        return {identity(tally.kind, tally.op, tally.trail, tally.extra) for tally in tallies}
 
     def at_exit(self, report: Report, error: BaseException | None) -> Exception | None:
         """What is left to be raised when the guard is left. The user's own exception always wins."""
@@ -288,8 +295,8 @@ class Policy:
         if error is not None:
             return None
         pending = [self.broken[key][0] for key in self._pending]
-        self._pending.clear()
         violation = self.violation(report, pending) if pending or self.baseline is not None else None
+        self._pending.clear()
         return violation or self._warning
 
 
