@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import pickle
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -319,7 +321,7 @@ def test_anomaly_mode() -> None:
         (x.sqrt() * 0).sum().backward()
 
 
-def test_torch_script_and_compile() -> None:
+def test_torch_script() -> None:
     @torch.jit.script
     def double(x: torch.Tensor) -> torch.Tensor:
         return x * 2 + torch.zeros(1, device=x.device)
@@ -327,6 +329,45 @@ def test_torch_script_and_compile() -> None:
     x = torch.ones(2, device="cuda")
     assert double(x).tolist() == [2, 2]
     assert torch.jit.trace(lambda t: t.sin() + 1, x)(x).is_cuda
+
+
+def test_compiled_functions_have_one_graph_each() -> None:
+    """Dynamo must not see the simulator's own frames. In a child process: importing Dynamo leaves much behind."""
+    code = (
+        "import torch\n"
+        "from tensorwatch_guard.simulate import simulated_accelerator\n"
+        "graphs = []\n"
+        "def backend(module, inputs): graphs.append(module); return module.forward\n"
+        "with simulated_accelerator('cuda'):\n"
+        "    f = torch.compile(lambda x: ((x * 2).relu() @ x.t()).sum(), backend=backend)\n"
+        "    x = torch.ones(3, 3, device='cuda', requires_grad=True)\n"
+        "    f(x).backward(); y = f(x.detach() + 1)\n"
+        "    assert y.item() == 216 and x.grad.tolist() == [[12.0] * 3] * 3, (y, x.grad)\n"
+        "    assert len(graphs) in (1, 2), graphs\n"
+        "    torch.compile(torch.nn.Linear(3, 3).cuda(), backend='eager', fullgraph=True)(x)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=180, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_data_parallel() -> None:
+    torch.manual_seed(0)
+    module, x = nn.Linear(3, 2).cuda(), torch.randn(5, 3, device="cuda")
+    expected = module(x)
+    out = nn.DataParallel(module, device_ids=[0, 1])(x)
+    assert torch.equal(out, expected)
+    out.sum().backward()
+    assert module.weight.grad is not None
+
+
+def test_profiler_and_ranges(capfd: pytest.CaptureFixture[str]) -> None:
+    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities) as profile, torch.cuda.nvtx.range("step"):
+        torch.ones(3, device="cuda").sum()
+    assert "aten::sum" in {event.key for event in profile.key_averages()}
+    assert "Failed" not in capfd.readouterr().err
 
 
 def test_saving_from_one_device_to_another() -> None:

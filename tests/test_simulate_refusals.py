@@ -13,6 +13,7 @@ from tensorwatch_guard.simulate.refusal import CannotSimulateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 REFUSED: dict[str, tuple[Callable[[torch.Tensor], Any], str]] = {
     "sparse_coo_tensor": (lambda x: torch.sparse_coo_tensor([[0]], [1.0], (2,), device="cuda"), "sparse"),
@@ -46,6 +47,18 @@ def test_is_named_with_its_line(name: str) -> None:
     assert words in text
     assert f'File "{__file__}", line ' in text
     assert (x + 1).sum().item() == 8  # and the device goes on
+
+
+def test_collectives_are_named(tmp_path: Path) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
+    try:
+        with pytest.raises(CannotSimulateError, match=r"torch\.distributed collectives"):
+            torch.distributed.all_reduce(torch.ones(2, device="cuda"))
+        host = torch.ones(2)
+        torch.distributed.all_reduce(host)
+        assert host.tolist() == [1, 1]
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_unknown_cuda_functions_are_named() -> None:

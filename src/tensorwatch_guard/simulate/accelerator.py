@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from . import copying, device, engine, face, recurrent
+from . import compiling, copying, device, engine, face, recurrent
 from .copying import Copies
 from .machine import Machine
 from .patches import Patches
@@ -46,6 +46,7 @@ class SimulatedAccelerator:
         if _inside:
             raise SimulatorUnavailableError("a simulated accelerator is active already; they do not nest")
         device.check_platform()
+        compiling.hide()
         self._patches = Patches()
         _tell_guards("step_aside")  # probes that linger between two guards would stand below our patches
         _inside.append(self)

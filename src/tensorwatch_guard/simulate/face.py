@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from . import pinning, streams
+from . import collectives, pinning, streams
 from .refusal import cannot
 from .tensors import device_storage
 
@@ -30,6 +30,16 @@ def _nothing(*_: Any, **__: Any) -> None: ...
 
 def _none_counted(*_: Any, **__: Any) -> dict[str, Any]:
     return {}
+
+
+def _memory_statistics(_: int) -> dict[str, Any]:
+    """What CUDA's caching allocator counts, all zero: nothing is counted."""
+    counts = dict.fromkeys(("current", "peak", "allocated", "freed"), 0)
+    kinds = ("allocation", "segment", "active", "inactive_split")
+    sizes = ("allocated_bytes", "reserved_bytes", "active_bytes", "inactive_split_bytes", "requested_bytes")
+    pools = {name: dict.fromkeys(("all", "large_pool", "small_pool"), counts) for name in (*kinds, *sizes)}
+    plain = ("num_alloc_retries", "num_ooms", "num_sync_all_streams", "num_device_alloc", "num_device_free")
+    return {**pools, "oversize_allocations": counts, "oversize_segments": counts, **dict.fromkeys(plain, 0)}
 
 
 def _functions(machine: Machine) -> dict[str, Callable[..., Any]]:
@@ -56,7 +66,7 @@ def _functions(machine: Machine) -> dict[str, Callable[..., Any]]:
         "emptyCache": _nothing,
         "ipc_collect": _nothing,
         "getAllocatorBackend": lambda: "native",
-        "memoryStats": _none_counted,
+        "memoryStats": _memory_statistics,
         "hostMemoryStats": _none_counted,
         "resetPeakMemoryStats": _nothing,
         "resetAccumulatedMemoryStats": _nothing,
@@ -120,7 +130,7 @@ def _module_names(machine: Machine) -> Mapping[str, Any]:
         "_cached_device_count": machine.count,
         "_is_in_bad_fork": lambda: machine.forked,
         "_exchange_device": machine.exchange,
-        "_maybe_exchange_device": machine.exchange,
+        "_maybe_exchange_device": lambda number: machine.exchange(number),  # noqa: PLW0108 -- Dynamo wants two
         "_get_device_properties": lambda _: _properties(),
         "default_generators": (torch.default_generator,) * machine.count,
         "is_bf16_supported": lambda *_, **__: True,
@@ -141,16 +151,29 @@ def install(machine: Machine, patches: Patches) -> None:
         patches.put(torch._C, f"_cuda_{name}", function)
     for name, function in _accelerator_functions(machine).items():
         patches.put(torch._C, f"_accelerator_{name}", function)
+    for name, function in collectives.functions().items():
+        patches.put(torch._C, name, function)
     patches.put(torch._C, "_has_cuda", True)
     patches.put(torch._C, "__getattr__", _unknown)
     for name, value in _module_names(machine).items():
         patches.put(torch.cuda, name, value)
     patches.put(torch.backends.cudnn, "is_acceptable", lambda _: False)
+    _tools(patches)
     _without_nested_tensors(patches)
     _refuse_graphs(patches)
     _storages(machine, patches)
     streams.install(machine, patches)
     pinning.install(patches)
+
+
+def _tools(patches: Patches) -> None:
+    """NVTX ranges are taken and dropped; the profiler records the host and finds no CUDA tracer to ask."""
+    from torch.autograd import profiler
+
+    activity = torch.profiler.ProfilerActivity
+    patches.put(profiler, "_supported_activities", lambda: {activity.CPU, activity.CUDA})
+    names = ("rangePushA", "rangePop", "rangeStartA", "rangeEnd", "markA")
+    patches.put(torch.cuda.nvtx, "_nvtx", types.SimpleNamespace(**dict.fromkeys(names, lambda *_: 0)))
 
 
 def _without_nested_tensors(patches: Patches) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,6 +48,18 @@ def _overload_of(name: str) -> Any:
     return getattr(getattr(getattr(torch.ops, namespace), base), overload or "default")
 
 
+@lru_cache(maxsize=1)
+def _collectives() -> tuple[str, ...]:
+    """``torch.distributed``'s operations, whose kernels for CUDA end in what this PyTorch was built without."""
+    names = torch._C._dispatch_get_all_op_names()
+    has = torch._C._dispatch_has_kernel_for_dispatch_key
+    return tuple(name for name in names if name.startswith("c10d::") and has(name, _KEY))
+
+
+def _refuse_collective(*_: Any, **__: Any) -> Any:
+    raise cannot("torch.distributed collectives on device tensors")
+
+
 def _library(namespace: str) -> Any:
     return torch.library.Library(namespace, "IMPL")
 
@@ -83,8 +96,12 @@ class Registry:
 
     def register(self) -> None:
         """Put kernels under CUDA: by name where PyTorch has a composite, through the fallback for all others."""
-        library, fallbacks = (_library(namespace) for namespace in ("aten", "_"))
-        self._libraries += [library, fallbacks]
+        library, fallbacks, distributed = (_library(namespace) for namespace in ("aten", "_", "c10d"))
+        self._libraries += [library, fallbacks, distributed]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch says once that a kernel of its own is replaced
+            for name in _collectives():
+                distributed.m.impl(name, _KEY, _refuse_collective, False)
         for name in dict.fromkeys((*_named(), *_STRIDES, *self._special)):
             kernel = native(_overload_of(name)) if name in _STRIDES else self._entry(name)
             library.m.impl(name, _KEY, kernel, False)
