@@ -36,6 +36,8 @@ class PrivateName:
         return False
 
 
+_NOT_SIMULATED: Final = "no simulated accelerator: refused by name"
+
 PRIVATE: Final[tuple[PrivateName, ...]] = (
     PrivateName("sys._getframe", "probes/calls.py", "none: without it there are no sites"),
     PrivateName(
@@ -88,5 +90,43 @@ PRIVATE: Final[tuple[PrivateName, ...]] = (
         "ctypes.pythonapi._PyEval_SetTrace",
         "sharing/thread_states.py",
         "on Python 3.11 threads that run already are not followed, and no write is exact beside them",
+    ),
+    PrivateName("torch._C._ensureCUDADeviceGuardSet", "simulate/device.py", _NOT_SIMULATED),
+    PrivateName("torch._C._get_accelerator", "simulate/device.py", _NOT_SIMULATED),
+    PrivateName("torch._C._has_cuda", "simulate/face.py", _NOT_SIMULATED),
+    PrivateName("torch._C._to_dlpack", "simulate/device.py", _NOT_SIMULATED),
+    PrivateName("torch._C._from_dlpack", "simulate/device.py", _NOT_SIMULATED),
+    PrivateName("torch._C._construct_storage_from_data_pointer", "simulate/tensors.py", _NOT_SIMULATED),
+    PrivateName("torch._C.DispatchKeySet", "simulate/tensors.py", _NOT_SIMULATED),
+    PrivateName("torch._C._VariableFunctions.zeros", "simulate/device.py", _NOT_SIMULATED),
+    PrivateName("torch._C._dispatch_get_all_op_names", "simulate/registry.py", _NOT_SIMULATED),
+    PrivateName("torch._C._dispatch_has_kernel_for_dispatch_key", "simulate/registry.py", _NOT_SIMULATED),
+    PrivateName(
+        "torch._C._dispatch_has_computed_kernel_for_dispatch_key", "simulate/kernels.py", _NOT_SIMULATED
+    ),
+    PrivateName("torch._ops.OpOverload._op_dk", "simulate/recurrent.py", _NOT_SIMULATED),
+    PrivateName("torch.library.Library._destroy", "simulate/registry.py", _NOT_SIMULATED),
+    PrivateName(
+        "torch.cuda._gpu_trace.CallbackRegistry.fire_callbacks", "simulate/machine.py", _NOT_SIMULATED
+    ),
+    PrivateName("torch._C._CudaStreamBase", "simulate/streams.py", _NOT_SIMULATED),
+    PrivateName("torch._C._CudaEventBase", "simulate/streams.py", _NOT_SIMULATED),
+    PrivateName("torch._C._CUDAGraph", "simulate/face.py", _NOT_SIMULATED),
+    PrivateName("torch.cuda._initialized", "simulate/face.py", _NOT_SIMULATED),
+    PrivateName("torch.cuda._cudart", "simulate/face.py", _NOT_SIMULATED),
+    PrivateName("torch.cuda._cached_device_count", "simulate/face.py", _NOT_SIMULATED),
+    PrivateName("torch.cuda._is_in_bad_fork", "simulate/face.py", _NOT_SIMULATED),
+    PrivateName("torch.cuda._exchange_device", "simulate/face.py", _NOT_SIMULATED),
+    PrivateName("torch.cuda._maybe_exchange_device", "simulate/face.py", _NOT_SIMULATED),
+    PrivateName("torch.autograd.graph._engine_run_backward", "simulate/engine.py", _NOT_SIMULATED),
+    PrivateName("torch.autograd.profiler._supported_activities", "simulate/face.py", _NOT_SIMULATED),
+    PrivateName("torch.cuda.nvtx._nvtx", "simulate/face.py", _NOT_SIMULATED),
+    PrivateName("torch.jit._builtins._find_builtin", "simulate/pinning.py", _NOT_SIMULATED),
+    PrivateName("torch.utils._device._device_constructors", "simulate/pinning.py", _NOT_SIMULATED),
+    PrivateName("torch._C._accelerator_setDeviceIndex", "simulate/machine.py", "one simulated device only"),
+    PrivateName(
+        "torch._C._dynamo.eval_frame._FrameExecStrategy",
+        "simulate/compiling.py",
+        "compiled functions break at each simulated operation",
     ),
 )
