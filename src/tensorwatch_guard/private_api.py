@@ -104,7 +104,7 @@ PRIVATE: Final[tuple[PrivateName, ...]] = (
     PrivateName(
         "torch._C._dispatch_has_computed_kernel_for_dispatch_key", "simulate/kernels.py", _NOT_SIMULATED
     ),
-    PrivateName("torch._ops.OpOverload._op_dk", "simulate/recurrent.py", _NOT_SIMULATED),
+    PrivateName("torch._C._get_operation_overload", "simulate/kernels.py", _NOT_SIMULATED),
     PrivateName("torch.library.Library._destroy", "simulate/registry.py", _NOT_SIMULATED),
     PrivateName(
         "torch.cuda._gpu_trace.CallbackRegistry.fire_callbacks", "simulate/machine.py", _NOT_SIMULATED
