@@ -161,7 +161,7 @@ def _next_command(report: Report, config: Config, given: argparse.Namespace) -> 
 
 def _add_report(commands: Any) -> None:
     report = commands.add_parser("report", help="show report files, several as one", description="Show report files.")
-    report.add_argument("files", nargs="+", metavar="FILE", help="a report file; several are merged into one report")
+    report.add_argument("files", nargs="+", metavar="FILE", help="a report file or a folder of them; several are merged")
     report.add_argument("--format", default=None, metavar="FORMAT", help="text (default), json, html, markdown, github")
     report.add_argument("-o", "--output", metavar="PATH", help="write there instead; .json and .html name the format")
     report.add_argument("-v", "--verbose", action="store_true", help="show every finding, and every place in full")
@@ -170,16 +170,16 @@ def _add_report(commands: Any) -> None:
 
 def _report(given: argparse.Namespace) -> int:
     from .report.formats import render
-    from .report.merge import merge_files
+    from .report.merge import files_in, merge_files
     from .report.model import Report, ReportError
     from .report.terminal import Style, style_of
 
     wrong: tuple[ReportError, ...] = ()
     try:
-        if len(given.files) == 1:
+        if len(given.files) == 1 and not os.path.isdir(given.files[0]):
             report = Report.load(given.files[0])
         else:
-            report, wrong = merge_files(given.files)
+            report, wrong = merge_files(files_in(given.files))
         name = given.format or _format_of(given.output)
         style = Style() if given.output else style_of(sys.stdout)
         text = render(report, name, style, verbose=given.verbose)

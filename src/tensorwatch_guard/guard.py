@@ -251,17 +251,6 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         """What this process alone has seen until now."""
         return RUNNING.report_of(self, self.collector)
 
-    @property
-    def collector(self) -> Collector:
-        """Where its events are counted.
-
-        Raises:
-            RuntimeError: if the guard was never open.
-        """
-        if self._collector is None:
-            raise RuntimeError("nothing was counted: this guard was never open")
-        return self._collector
-
     def step(self) -> None:
         """One training step is over. Without it, the optimizer that has stepped most often counts."""
         RUNNING.step_by_hand()

@@ -9,6 +9,8 @@ import sys
 from typing import TYPE_CHECKING, Final, TextIO
 
 from .policy.violation import GuardViolation
+from .processes.household import HOUSEHOLD
+from .processes.siblings import shown_file
 from .ranks import is_launcher
 
 if TYPE_CHECKING:
@@ -23,8 +25,11 @@ def finish(done: guard, report: Report, error: BaseException | None, stream: Tex
     config = done.config
     if done.is_process_report and is_launcher() and not report.findings and not report.run.steps:
         return  # a launcher whose programs were not followed has nothing to say
-    if config.json is not None:
+    speaks = HOUSEHOLD.speaks or not done.is_process_report
+    if config.json is not None and (speaks or "%r" in config.json or "%p" in config.json):
         _write(report, config.json)
+    if not speaks:
+        return
     if config.baseline is not None and config.update_baseline:
         _write_baseline(done, report, config.baseline)
     if config.report is False:
@@ -46,10 +51,8 @@ def _print(report: Report, stream: TextIO) -> None:
 
 def write_file(report: Report, path: str | None) -> None:
     """The report file as it stands now; what goes wrong is the caller's to count."""
-    from .values import file_for
-
     if path is not None:
-        report.dump(file_for(path))
+        report.dump(shown_file(report, path))
 
 
 def _write(report: Report, path: str) -> None:

@@ -18,7 +18,10 @@ VARIABLES: Final = (
 )
 """The rank and the number of ranks, as launchers name them."""
 LOCAL_WORLD_SIZE: Final = "LOCAL_WORLD_SIZE"
-_JOB: Final = ("SLURM_JOB_ID", "SLURM_STEP_ID", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT")
+_JOB: Final = (
+    *("SLURM_JOB_ID", "SLURM_STEP_ID", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"),
+    *("MASTER_ADDR", "MASTER_PORT"),
+)
 _LAUNCHERS: Final = frozenset({"torchrun", "accelerate", "deepspeed", "launch", "run", "accelerate-launch"})
 
 

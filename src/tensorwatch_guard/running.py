@@ -26,6 +26,7 @@ from .policy.stale import stale_allowances, vanished, without_ignored
 from .policy.violation import GuardViolation, TensorWatchWarning
 from .probes.calls import installation
 from .probes.install import Installation
+from .probes.ops import LAYER
 from .probes.spans import OptimizerSteps, told
 from .probes.trace import TraceLayer
 from .session import NEVER, REWRITE_NS, SESSION
@@ -87,6 +88,8 @@ class Running:
                 self.session.rewrite = self._rewrite
                 self.session.due_ns = min(self.session.due_ns, time.perf_counter_ns() + REWRITE_NS)
             self._listen()
+            if opened.config.ops:
+                LAYER.enter()
             return first
 
     def _rewrite(self) -> None:
@@ -111,6 +114,8 @@ class Running:
             if not self._files:
                 self.session.due_ns = NEVER
             self._listen()
+            if closing.config.ops:
+                LAYER.leave()
             if not self._open:
                 self._end()
 
@@ -146,7 +151,9 @@ class Running:
         self._open = []
         self._paused = {}
         self._first_alias = {}
+        self._files = {}
         self._trace.stop()
+        LAYER.after_fork()
         self.session.after_fork()
 
     def give_up(self) -> None:
@@ -291,7 +298,7 @@ class Running:
             duration_s=round(asked.duration, 6),
             steps=steps,
             aborted=collector.aborted,
-            layers=("calls", "trace") if self._traced else ("calls",),
+            layers=("calls", *(("trace",) if self._traced else ()), *(("ops",) if asked.config.ops else ())),
             writes=memory.mode if memory is not None else asked.config.writes,
             overhead_s=round(self.session.overhead_ns / 1e9, 6),
         )

@@ -152,7 +152,7 @@ class Session:
     def after_fork(self) -> None:
         """In a forked child: nothing of the parent's is counted, looked at or waited for here."""
         self.lock = threading.RLock()
-        self.beat_at = 0
+        self.beat_at, self.due_ns = 0, NEVER
         LOCAL.here = Here()
         if self.memory is not None:
             self.memory.leave()
@@ -212,6 +212,7 @@ class Session:
             self.refresh(here)
         grant = self.grants.get() if self.grants is not None else None
         full = (kind, op, at.key, key, grant)
+        here.told += kind in ("sync", "transfer")
         tallies = []
         for shard, collector in here.shards:
             tally = shard.get(full)

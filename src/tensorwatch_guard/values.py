@@ -97,8 +97,15 @@ def device(value: object, label: str) -> str | None:
 
 
 def file_for(template: str) -> str:
-    """``template`` with ``%p`` as this process's id and ``%r`` as its rank (0 where there are no ranks)."""
-    return template.replace("%p", str(os.getpid())).replace("%r", str(ranks.rank() or 0))
+    """``template`` with ``%p`` as this process's id and ``%r`` as its rank (0 where there are no ranks).
+
+    Where it has neither, ranks above 0 get a file beside it: ``report.rank1.json``.
+    """
+    rank = ranks.rank() or 0
+    if rank and "%p" not in template and "%r" not in template:
+        stem, ending = os.path.splitext(template)
+        return f"{stem}.rank{rank}{ending}"
+    return template.replace("%p", str(os.getpid())).replace("%r", str(rank))
 
 
 def unwritable(file: str) -> str:

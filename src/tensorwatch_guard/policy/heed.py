@@ -21,7 +21,7 @@ from .message import violation_text
 from .violation import GuardViolation, TensorWatchWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ..collector import Collector, Tally
     from ..current import Here
@@ -90,6 +90,8 @@ class Policy:
         self.over = False
         """The guard was left without an exception: what was never used can be told."""
         self.broken: dict[int, tuple[Tally, str]] = {}
+        self.elsewhere: list[tuple[Finding, str]] = []
+        """What child processes have broken; only their parts tell."""
         self._pending: set[int] = set()
         self._later: list[tuple[str, Tally]] = []
         self._warned: set[object] = set()
@@ -251,6 +253,27 @@ class Policy:
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
+    def judge_elsewhere(self, findings: Iterable[Finding]) -> None:
+        """Hold what child processes saw against the levels, and what all saw together against limits a run.
+
+        Limits a step or a site are left alone: the order in time of several processes is not known here.
+        """
+        self.elsewhere = []
+        for finding in findings:
+            direction = finding.details.get("direction") if finding.kind == "transfer" else None
+            act = self.acts.get((finding.kind, direction))
+            if act is None or act.setting.level != "error" or finding.allowed is not None:
+                continue
+            if (act.setting.implicit_only and not finding.implicit) or finding.details.get("certain") is False:
+                continue
+            if ignored(self.session, self.config, finding):
+                continue
+            if self.baseline is not None and finding.id in self.baseline.known:
+                continue
+            limit = act.budget.limit if act.budget is not None else None
+            if limit is None or limit.n == 0 or (limit.per == "run" and finding.count > limit.n):
+                self.elsewhere.append((finding, act.reason(finding.kind, finding.count, 0, stopped=False)))
+
     def bites(self, finding: Finding) -> bool:
         """Whether a finding that a baseline does not know is to fail: it is to be mended, or a level asks for it."""
         direction = finding.details.get("direction") if finding.kind == "transfer" else None
@@ -268,6 +291,8 @@ class Policy:
             finding = by_id.get(identity(told.kind, told.op, told.trail, told.extra)) or self.finding(tally)
             if finding is not None and not self._let_pass(finding):
                 found.setdefault(finding.id, (finding, reason))
+        for finding, reason in self.elsewhere:
+            found.setdefault(finding.id, (finding, reason))
         if self.baseline is not None and self.over:
             told = set() if tallies is None else self._raised()
             for finding, reason in self.baseline.compare(report, self.bites).reasons():
@@ -295,7 +320,8 @@ class Policy:
         if error is not None:
             return None
         pending = [self.broken[key][0] for key in self._pending]
-        violation = self.violation(report, pending) if pending or self.baseline is not None else None
+        speaks = pending or self.elsewhere or self.baseline is not None
+        violation = self.violation(report, pending) if speaks else None
         self._pending.clear()
         return violation or self._warning
 

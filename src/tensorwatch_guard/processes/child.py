@@ -1,8 +1,8 @@
 """A process that follows its parent's guard: it counts from nothing, and writes a part file on the way and at its end.
 
-The ways to end differ: children of ``multiprocessing`` run its finalizers and no ``atexit``, others the reverse, and a
-process that is killed or calls ``os._exit`` runs neither. So the part is written by the events themselves, too: after each
-new place as far as a tenth of the time allows, else so often that it takes a hundredth of it.
+The ways to end differ: children of ``multiprocessing`` run its finalizers and no ``atexit``, others the reverse, and
+a process that is killed or calls ``os._exit`` runs neither. So the part is written by the events themselves, too:
+after each new place as far as a tenth of the time allows, else so often that it takes a hundredth of it.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """What a process tells its children: where to put their parts, for whom, and how to guard.
 
-It travels in one environment variable, and to children of ``multiprocessing`` in the data they are started with, since a
-fork server keeps the environment of its own start. Imports neither torch nor NumPy: children read it before torch is there.
+It travels in one environment variable, and to children of ``multiprocessing`` in the data they are started with,
+since a fork server keeps the environment of its own start. Imports neither torch nor NumPy: children read it before
+torch is there.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import platform
 import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -43,8 +43,8 @@ if begin is not None:
 class Family:
     """One process with a guard and all processes that follow from it.
 
-    ``guards`` names those that are open now: what a child does is told by each of them. ``switch`` is what the user had in
-    ``TENSORWATCH_GUARD``, ``rank`` that of the process that tells this to its children.
+    ``guards`` names those that are open now: what a child does is told by each of them. ``switch`` is what the user
+    had in ``TENSORWATCH_GUARD``, ``rank`` that of the process that tells this to its children.
     """
 
     folder: str
@@ -72,7 +72,7 @@ class Family:
 
     def owner_is_alive(self) -> bool:
         """Whether the process that collects the parts is there; asked on its own machine."""
-        return _is_alive(self.owner)
+        return is_alive(self.owner)
 
     @property
     def user_switched_on(self) -> bool:
@@ -102,7 +102,7 @@ def settings_of(config: Config) -> dict[str, Any]:
 
 def quiet(settings: Mapping[str, Any]) -> Config:
     """The options of a child that only counts: levels and limits are judged by the parent, when it has all parts."""
-    kinds = {name: _OFF if name in settings.get("off", ()) else LOG for name in (*KINDS, *DIRECTIONS)}
+    kinds: dict[str, Any] = {name: _OFF if name in settings.get("off", ()) else LOG for name in (*KINDS, *DIRECTIONS)}
     carried = {name: settings[name] for name in _CARRIED if name in settings}
     config: Config = replace(Config(), report=False, follow_children=False, **kinds, **carried)
     return config
@@ -110,12 +110,12 @@ def quiet(settings: Mapping[str, Any]) -> Config:
 
 def _is_off(config: Config, name: str) -> bool:
     if name in DIRECTIONS:
-        return config.setting("transfer", name).level == "off"  # type: ignore[arg-type]
+        return config.setting("transfer", name).level == "off"
     return config.setting(name).level == "off"  # type: ignore[arg-type]
 
 
 def starter(family: Family) -> str:
-    """A program text that makes a child of ``multiprocessing`` follow. Where the package cannot be found it does nothing."""
+    """A program text that makes a child of ``multiprocessing`` follow; nothing where the package cannot be found."""
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     return _BEGIN.format(root=root, environment=family.environment())
 
@@ -128,7 +128,7 @@ def is_multiprocessing_child() -> bool:
     )
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -1,7 +1,8 @@
 """What a process with a guard does for its children: tells them, and puts their parts into the guard's report.
 
-While a guard is open, children learn of it by ``fork`` itself, by the data that ``multiprocessing`` starts them with, or by
-the environment. When it is left its parts are read, and when the last one is left nothing remains but what they hold.
+While a guard is open, children learn of it by ``fork`` itself, by the data that ``multiprocessing`` starts them with,
+or by the environment. When it is left its parts are read, and when the last one is left nothing remains but what they
+hold.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from ..values import file_for
 from .child import Child, in_child
 from .clock import CLOCK
 from .family import NAME, Family, quiet, settings_of, starter
-from .parts import read, together
+from .parts import elsewhere, read, together
+from .siblings import Siblings, meet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +45,9 @@ class Household:
         self._family: Family | None = None
         self._trouble = ""
         self._open: dict[guard, str] = {}
+        self._siblings: Siblings | None = None
+        self.speaks = True
+        """Whether the guard of this process shows its report: of several ranks one does it for all."""
         self._count = 0
         self._child: Child | None = None
         self._before: dict[str, str | None] = {}
@@ -54,6 +59,8 @@ class Household:
 
     def opened(self, one: guard) -> None:
         """A guard was entered: from now on children follow it."""
+        if one.is_process_report and self._child is None and self._siblings is None:
+            self._siblings = meet(one)
         if not one.config.follow_children:
             return
         with self._lock:
@@ -82,6 +89,11 @@ class Household:
         """A guard was left: its report with its children's parts. The last one leaves no trace."""
         try:
             report = self.collected(one, report, collector)
+            if collector.policy is not None and self._parts.get(collector):
+                collector.policy.judge_elsewhere(elsewhere(report))
+            if one.is_process_report and self._siblings is not None:
+                siblings, self._siblings = self._siblings, None
+                report, self.speaks = siblings.gathered(report)
         except Exception as error:
             text = f"parts of child processes: {type(error).__name__}: {error}"
             report = replace(report, notices=(*report.notices, Notice("TWG901", text)))
@@ -108,7 +120,8 @@ class Household:
         except OSError as error:
             self._trouble = f"child processes are not followed: {folder} cannot be made ({error.strerror})"
         switch = os.environ.get("TENSORWATCH_GUARD")
-        self._family = Family(folder, os.getpid(), platform.node(), asked, (), settings_of(config), switch, ranks.rank())
+        owner, host = os.getpid(), platform.node()
+        self._family = Family(folder, owner, host, asked, (), settings_of(config), switch, ranks.rank())
         self._before = {variable: os.environ.get(variable) for variable in self._family.environment()}
         self._hook()
 
@@ -191,7 +204,7 @@ class Household:
         tokens = tuple(self._open[guard] for guard in following)
         if self._child is not None and family is not None:
             tokens = (*self._child.family.guards, *tokens)
-        self._open = {}
+        self._open, self._siblings = {}, None
         self._parts = weakref.WeakKeyDictionary()
         RUNNING.after_fork()
         if family is None or not tokens or self._trouble or family.is_over():
@@ -209,7 +222,7 @@ class Household:
 
 
 class _Text:
-    """Runs a text when it is unpickled, by a function that every Python has: a child without this package only shrugs."""
+    """Runs a text when it is unpickled, by a function that every Python has: no child needs this package for it."""
 
     def __init__(self, text: str) -> None:
         self._text = text

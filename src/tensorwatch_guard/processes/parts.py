@@ -17,7 +17,9 @@ from ..report.model import Report, ReportError
 from ..report.processes import process_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from ..words import Finding
 
 UNFINISHED: Final = "unfinished"
 """In ``run``: the process may have gone on after it wrote this."""
@@ -66,12 +68,19 @@ def together(own: Report | None, parts: Iterable[Report | ReportError]) -> Repor
     reports = sorted((part for part in found if isinstance(part, Report)), key=_order)
     for part in reports:
         merger.add(_as_part(part))
-    for part in found:
-        if isinstance(part, ReportError):
-            merger.note("TWG905", str(part))
+    for broken in found:
+        if isinstance(broken, ReportError):
+            merger.note("TWG905", str(broken))
     merged = _by_role(merger.report())
     cut = [part for part in reports if part.run.extra.get(UNFINISHED)]
     return replace(merged, blind_spots=(*merged.blind_spots, _cut_off(cut))) if cut else merged
+
+
+def elsewhere(merged: Report) -> Iterator[Finding]:
+    """Findings that happened in other processes than the main one, or not only there."""
+    for finding in merged.findings:
+        if set(finding.details.get("processes", ())) - {"main"}:
+            yield finding
 
 
 def _by_role(report: Report) -> Report:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from array import array
 from dataclasses import dataclass, field, replace
+from os import fspath, walk
+from os.path import isdir, join
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +21,7 @@ from .runs import Runs
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from ..words import Finding, Related, Severity
 
@@ -231,6 +233,18 @@ def merge(reports: Iterable[Report]) -> Report:
     if not merger.parts:
         raise ReportError("there is no report to merge")
     return merger.report()
+
+
+def files_in(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
+    """The files that are named, and those that end in ``.json`` in the folders that are, at any depth, in order."""
+    for named in paths:
+        path = fspath(named)
+        if not isdir(path):
+            yield path
+            continue
+        for folder, inner, names in walk(path):
+            inner.sort()
+            yield from (join(folder, name) for name in sorted(names) if name.endswith(".json"))
 
 
 def merge_files(paths: Iterable[str | os.PathLike[str]]) -> tuple[Report, tuple[ReportError, ...]]:
