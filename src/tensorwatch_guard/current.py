@@ -30,7 +30,7 @@ without_function_dispatch = torch._C.DisableTorchFunction
 class Happening:
     """A watched call that is running."""
 
-    __slots__ = ("absorbs", "data", "outer", "row", "seen_by", "started", "subject", "trail", "waits")
+    __slots__ = ("absorbs", "data", "ops", "outer", "row", "seen_by", "started", "subject", "trail", "waits")
 
     def __init__(self, row: Operation, subject: object, trail: Trail, outer: Happening | None) -> None:
         self.row = row
@@ -40,6 +40,8 @@ class Happening:
         self.absorbs = row.absorbs
         self.seen_by: tuple[str, ...] = ("calls",)
         self.waits = 0
+        self.ops: tuple[Any, ...] = ()
+        """What the ops layer saw in it: ``probes.effects.Effect``."""
         self.started = 0
         self.data: Any = None
 
@@ -57,13 +59,15 @@ class Happening:
 class Here:
     """One thread's state. ``busy`` is set while our own code runs torch or NumPy calls that must not be seen."""
 
-    __slots__ = ("busy", "due", "generation", "kept", "name", "open", "sample", "shards")
+    __slots__ = ("busy", "due", "generation", "kept", "name", "open", "sample", "shards", "told")
 
     def __init__(self) -> None:
         self.open: Happening | None = None
         self.busy = False
         self.sample = False
         """The next read is timed."""
+        self.told = 0
+        """Syncs and transfers emitted: whether a happening was told is seen from it."""
         self.due: list[Any] = []
         """What policy has to say once our own work in this thread is done."""
         self.generation = -1

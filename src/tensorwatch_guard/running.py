@@ -309,6 +309,10 @@ class Running:
             spots.append("waits inside C++ operations: this accelerator has no trace")
         if not asked.config.ops:
             spots.append("copies made in C++ below a watched call (ops=True sees them)")
+        else:
+            spots.append("operations of threads that ran before the guard was entered")
+            if self.session.devices:
+                spots.append("backward of prod and cumprod: under ops=True PyTorch takes formulas that do not wait")
         memory = self.session.memory
         if memory is not None:
             spots += memory.blind_spots()

@@ -43,6 +43,9 @@ def foresee(call: Any, suffix: str = "") -> tuple[Foreseen, ...]:
         call: a watched call that has not run: ``row``, ``subject``, ``args``, ``kwargs``, ``method``.
         suffix: what stands behind a device's name in findings (" (simulated)").
     """
+    known: tuple[Foreseen, ...] | None = getattr(call, "foreseen", None)
+    if known is not None:  # a dispatched operation: the ops layer has looked
+        return known
     look = _BY_PROBE.get(call.row.probe)
     if look is None:
         return ()

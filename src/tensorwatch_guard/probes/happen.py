@@ -18,9 +18,11 @@ from ..operations import Operation
 from ..session import SESSION, Session
 from ..sites import FILES, OWN, TORCH, Trail
 from .install import Hook
+from .stand_in import stand_in, strip
 
 _get_frame: Final = sys._getframe
 _compiler: Final = torch.compiler
+_tracing: Final = torch._C._get_tracing_state
 
 
 class Outcome:
@@ -51,7 +53,8 @@ class Outcome:
     @property
     def seen_by(self) -> list[str]:
         """The layers that saw it."""
-        return ["calls", "trace"] if self.waits else ["calls"]
+        layers = ["calls", "trace"] if self.waits else ["calls"]
+        return [*layers, "ops"] if self.happening.ops else layers
 
     @property
     def via(self) -> tuple[str, ...]:
@@ -118,36 +121,50 @@ def watched(
     session = SESSION
     name = row.name
 
+    def _with_ops(session: Session, outcome: Outcome) -> None:
+        """What the ops layer saw in a call that has nothing to tell by itself is told as the operation's own."""
+        here = LOCAL.here
+        told = here.told
+        after(session, outcome)
+        if here.told == told:
+            for effect in outcome.happening.ops:
+                effect.tell(session, outcome.trail, outcome.nanoseconds, ["ops", "trace"] if outcome.waits else ["ops"])
+
     def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
         if not session.collectors or _compiler._is_compiling_flag:
             return wrapped(*args, **kwargs)
+        frame = _get_frame(1)
+        if _tracing() is not None:  # what we ask of tensors would be recorded
+            return stand_in(frame)(wrapped, args, kwargs)
         outcome = None
         try:
             method = instance is not None
             subject = instance if method else (args[0] if args else None)
-            happening = session.begin(row, subject, _get_frame(1))
+            happening = session.begin(row, subject, frame)
             if happening is not None:
                 outcome = Outcome(happening, subject, args, kwargs, method)
         except Exception as error:
             session.fault(name, error)
         if outcome is None:
-            return wrapped(*args, **kwargs)
+            return stand_in(frame)(wrapped, args, kwargs)
         violation = _first_word(session, outcome, before)
         if violation is not None:
             session.end(outcome.happening)
             raise violation
         started = perf_counter_ns()
         try:
-            result = outcome.result = wrapped(*args, **kwargs)
+            result = outcome.result = stand_in(frame)(wrapped, args, kwargs)
         except BaseException as error:
             session.end(outcome.happening)
+            strip(error)
             if refusals and isinstance(error, Exception):
                 refused(row, outcome.trail, error, kwargs)
             raise
         outcome.nanoseconds = perf_counter_ns() - started
         session.end(outcome.happening)
-        violation = _contained(session, name, after, outcome)
+        step = _with_ops if outcome.happening.ops else after
+        violation = contained(session, name, step, outcome)
         if violation is not None:
             raise violation
         return result
@@ -161,19 +178,20 @@ Step = Callable[[Session, Outcome], None]
 def _first_word(session: Session, outcome: Outcome, before: Step | None) -> Exception | None:
     """Policy speaks before the call, then the probe itself."""
     if session.strict and session.gate is not None:
-        violation = _contained(session, outcome.row.name, session.gate, outcome)
+        violation = contained(session, outcome.row.name, session.gate, outcome)
         if violation is not None:
             return violation
-    return _contained(session, outcome.row.name, before, outcome) if before is not None else None
+    return contained(session, outcome.row.name, before, outcome) if before is not None else None
 
 
-def _contained(session: Session, name: str, step: Step, outcome: Outcome) -> Exception | None:
+def contained(session: Session, name: str, step: Step, outcome: Outcome) -> Exception | None:
     """Run a step of ours. A violation is handed back to be raised; any other exception is a fault of ours."""
     here = LOCAL.here
     here.busy = True
     started = perf_counter_ns()
     try:
-        step(session, outcome)
+        with torch._C.DisableTorchFunction():  # what we ask of tensors is nobody's business
+            step(session, outcome)
     except Exception as error:
         if session.is_violation(error):
             return error

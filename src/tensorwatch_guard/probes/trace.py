@@ -16,6 +16,7 @@ import torch
 from ..current import LOCAL
 from ..session import SESSION
 from ..sites import FILES, OWN
+from .ops import overload_in
 
 _get_frame: Final = sys._getframe
 _REGISTRIES: Final = (
@@ -70,7 +71,9 @@ def _call_back(backend: str) -> Callable[..., None]:
                 outer = outer.outer
             return
         frame: Any = _get_frame(1)
+        operation = None
         while frame is not None and _on_the_way(frame.f_code):
+            operation = operation or overload_in(frame)
             frame = frame.f_back
         if frame is None:
             return
@@ -81,7 +84,7 @@ def _call_back(backend: str) -> Callable[..., None]:
                 session.trail(frame),
                 blocking=True,
                 implicit=True,
-                via=(_innermost_torch(frame),),
+                via=(operation or _innermost_torch(frame),),
                 details={"device": f"{backend}{session.device_suffix}", "seen_by": ["trace"]},
             )
         except Exception as error:

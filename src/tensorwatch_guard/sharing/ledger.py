@@ -85,13 +85,19 @@ class Piece:
         return self.region.address + self.region.nbytes
 
 
+def _users_mode_on() -> bool:
+    """Whether a dispatch mode is on that is not ours."""
+    modes = range(torch._C._len_torch_dispatch_stack())
+    return not all(getattr(torch._C._get_dispatch_stack_at(place), "is_tensorwatch", False) for place in modes)
+
+
 def version_probe(tensor: torch.Tensor) -> torch.Tensor | None:
     """A tensor without data that shares ``tensor``'s version counter, so that a death still knows who wrote before it.
 
     It holds neither the storage nor the graph. None where there is no counter (inference tensors) or where making one would
     be seen (a dispatch mode of the user's).
     """
-    if torch._C._len_torch_dispatch_stack() or tensor.is_inference():
+    if tensor.is_inference() or _users_mode_on():
         return None
     probe = tensor.detach()
     probe.data = _NO_DATA if probe.dtype == torch.float32 else torch.empty(0, dtype=probe.dtype)

@@ -212,6 +212,14 @@ class Writes:
                 self._report(found, moment_of(stamp))
         return True
 
+    def compare(self, keys: Iterable[int], moment: Moment) -> None:
+        """Compare some pieces now: what differs was written before this moment. The caller holds the lock."""
+        self._compare(keys, moment)
+
+    def tell_exact(self, mutation: Mutation) -> None:
+        """A write whose line is known, because somebody stood around it."""
+        self._tell(mutation)
+
     def _compare(self, keys: Iterable[int], moment: Moment) -> None:
         keys = list(keys)
         if keys:

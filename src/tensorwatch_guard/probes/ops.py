@@ -1,0 +1,313 @@
+"""The ops layer, ``guard(ops=True)``: a dispatch mode that sees every operation, also in C++, hooks and backward.
+
+It stands at the bottom of each thread's stack of modes, so that a mode of the user's that comes or goes finds its own on
+top. Most operations concern nobody: one dictionary look-up and they are passed on. An operation with a watched call open
+confirms it; one that no call explains is a finding of its own, ``via`` its overload.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from time import perf_counter_ns
+from types import CodeType
+from typing import Any, Final
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ..current import LOCAL, Happening, Here
+from ..operations import Operation
+from ..policy.foresee import Foreseen
+from ..session import SESSION, Session
+from ..sites import Trail
+from . import torch_writes
+from .compensation import Argument, Bumps, loses_bumps, tensors_at, written_arguments
+from .effects import Effect, effects_of, row_of, subscript
+from .happen import contained
+from .torch_writes import silently_written
+
+_get_frame: Final = sys._getframe
+_compiler: Final = torch.compiler
+_function_mode_on: Final = torch._C._is_torch_function_mode_enabled
+_without_functions: Final = torch._C.DisableTorchFunction
+_plainly: Final = torch._C._disabled_torch_function_impl
+_push: Final = torch._C._push_on_torch_dispatch_stack
+_pop: Final = torch._C._pop_torch_dispatch_stack
+_NOTHING: Final[dict[str, Any]] = {}
+
+
+class Plan:
+    """What there is to know of an overload. ``dull``: nothing of it concerns us."""
+
+    __slots__ = ("call", "dull", "func", "lost", "name", "row", "rows", "silent")
+
+    def __init__(self, func: Any) -> None:
+        self.func = func
+        self.call: Callable[..., Any] = func
+        self.name = str(func)
+        self.row: Operation | None = None
+        self.lost: tuple[Argument, ...] = ()
+        self.silent: tuple[Argument, ...] = ()
+        self.rows: dict[str, Operation] = {}
+        """The row under the names that its findings may have."""
+        if isinstance(func, torch._ops.OpOverload) and func.namespace == "aten":
+            self.call = func._op
+            self.row = row_of(self.name)
+            self.lost = written_arguments(func) if loses_bumps(func) else ()
+            self.silent = self.lost or silently_written(func, self.name)
+        self.dull = self.row is None and not self.silent
+
+    def as_told(self, name: str) -> Operation:
+        """A row for policy: this operation as its finding names it."""
+        row = self.rows.get(name)
+        if row is None:
+            row = self.rows[name] = Operation(name, implicit=True)
+        return row
+
+    def run(self, types: Any, args: Any, kwargs: Any) -> Any:
+        """The operation itself, unseen by function modes and ``__torch_function__``, as the call from C++ was."""
+        if types or self.call is self.func:
+            return self.func(*args, **kwargs)
+        if _function_mode_on():
+            with _without_functions():
+                return self.call(*args, **kwargs)
+        return _plainly(self.call, types, args, kwargs)
+
+
+class Call:
+    """A dispatched call that has not run, as policy's gate wants to see it."""
+
+    __slots__ = ("args", "foreseen", "kwargs", "method", "row", "subject", "trail")
+
+    def __init__(self, row: Operation, trail: Trail, args: Any, kwargs: Any, foreseen: tuple[Foreseen, ...]) -> None:
+        self.row = row
+        self.trail = trail
+        self.args = args
+        self.kwargs = kwargs
+        self.subject = None
+        self.method = False
+        self.foreseen = foreseen
+
+
+class OpsMode(TorchDispatchMode):
+    """The mode itself; one for the process, ``LAYER.mode``. While ``on`` is False it only passes on."""
+
+    supports_higher_order_operators = True
+    is_tensorwatch = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on = False
+        self.plans: dict[int, Plan] = {}
+
+    @classmethod
+    def ignore_compile_internals(cls) -> bool:
+        """torch.compile compiles as without us."""
+        return True
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """PyTorch's own wrapper would import Dynamo at the first operation; our codes are skipped as all hooks' are."""
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        __tracebackhide__ = True
+        plan = self.plans.get(id(func))
+        if plan is None:
+            plan = self.plans[id(func)] = Plan(func)
+        if plan.dull or not self.on:
+            if types or _function_mode_on():
+                return plan.run(types, args, kwargs or {})
+            return _plainly(plan.call, types, args, kwargs or {})
+        return _look(plan, types, args, kwargs or {})
+
+
+def _look(plan: Plan, types: Any, args: Any, kwargs: Any) -> Any:
+    """An operation that may concern us."""
+    __tracebackhide__ = True
+    session, here = SESSION, LOCAL.here
+    bumps = Bumps(tensors_at(plan.lost, args, kwargs), bool(session.device_suffix)) if plan.lost else None
+    if here.busy or not session.collectors or _compiler._is_compiling_flag:
+        result = plan.run(types, args, kwargs)
+    elif plan.row is not None and session.devices:
+        return _watch(session, here, plan, types, args, kwargs)  # no row loses bumps but _foreach_copy_: see there
+    elif plan.silent and session.sharing:
+        return torch_writes.follow(session, here, plan, types, args, kwargs, bumps)
+    else:
+        result = plan.run(types, args, kwargs)
+    if bumps is not None:
+        bumps.give_back()
+    return result
+
+
+def _watch(session: Session, here: Here, plan: Plan, types: Any, args: Any, kwargs: Any) -> Any:
+    """An operation that has a row, where devices are."""
+    __tracebackhide__ = True
+    bumps = Bumps(tensors_at(plan.lost, args, kwargs), bool(session.device_suffix)) if plan.lost else None
+    found: tuple[Effect, ...] = ()
+    try:
+        if plan.row is not None:
+            found = effects_of(plan.row, plan.name, types, args, kwargs)
+    except Exception as error:
+        session.fault(plan.name, error)
+    result = _tell(session, here, plan, found, types, args, kwargs) if found else plan.run(types, args, kwargs)
+    if bumps is not None:
+        bumps.give_back()
+    return result
+
+
+def _tell(session: Session, here: Here, plan: Plan, found: tuple[Effect, ...], types: Any, args: Any, kwargs: Any) -> Any:
+    """An operation that waits or moves data: part of an open happening, or a happening of its own."""
+    __tracebackhide__ = True
+    at = session.trail(_get_frame(1))
+    outer = here.open
+    if outer is not None and (at.code is None or at.key == outer.trail.key):
+        outer.ops = (*outer.ops, *found)
+        return plan.run(types, args, kwargs)
+    brackets = subscript(at)
+    for effect in found:
+        effect.name = brackets or effect.name
+    row = plan.as_told(found[0].name)
+    if session.strict and session.gate is not None:
+        call = Call(row, at, args, kwargs, tuple(effect.foreseen(session) for effect in found))
+        violation = contained(session, plan.name, session.gate, call)
+        if violation is not None:
+            raise violation
+    happening = Happening(row, None, at, outer)
+    here.open = happening
+    started = perf_counter_ns()
+    try:
+        result = plan.run(types, args, kwargs)
+    finally:
+        here.open = outer
+    elapsed = perf_counter_ns() - started
+    seen_by = ["ops", "trace"] if happening.waits else ["ops"]
+
+    def step(session: Session, _: Any) -> None:
+        for effect in found:
+            effect.tell(session, at, elapsed, seen_by)
+
+    violation = contained(session, plan.name, step, None)
+    if violation is not None:
+        raise violation
+    return result
+
+
+# -- where it is in force ----------------------------------------------------------------------------------------------
+
+
+class OpsLayer:
+    """The mode in the threads that enter a guard with ``ops=True``, and in those that start while one is open."""
+
+    def __init__(self) -> None:
+        self.mode = OpsMode()
+        self._open = 0
+        self._lock = threading.Lock()
+        self._run_thread: Callable[[threading.Thread], None] | None = None
+
+    @property
+    def on(self) -> bool:
+        """Whether some guard asked for it."""
+        return self.mode.on
+
+    def enter(self) -> None:
+        """A guard with ``ops=True`` is opened in this thread."""
+        with self._lock:
+            self._open += 1
+            self.mode.on = True
+            if self._open == 1:
+                self._watch_threads()
+        self.put()
+
+    def leave(self) -> None:
+        """One of them is closed; the last one leaves nothing in force."""
+        with self._lock:
+            self._open = max(self._open - 1, 0)
+            if self._open:
+                return
+            self.mode.on = False
+            self._leave_threads()
+        self.take()
+
+    def after_fork(self) -> None:
+        """In a forked child: not in force until somebody enters a guard here."""
+        self._lock = threading.Lock()
+        self._open = 0
+        self.mode.on = False
+        self._leave_threads()
+        self.take()
+
+    def put(self) -> None:
+        """Put the mode under this thread's other modes, once."""
+        users = _users_modes()
+        if self.mode in users:
+            return
+        for _ in users:
+            _pop(None)
+        for mode in (self.mode, *users):
+            _push(mode)
+
+    def take(self) -> None:
+        """Take the mode out of this thread's stack, wherever it stands."""
+        users = _users_modes()
+        if self.mode not in users:
+            return
+        for _ in users:
+            _pop(None)
+        for mode in users:
+            if mode is not self.mode:
+                _push(mode)
+
+    def _watch_threads(self) -> None:
+        if self._run_thread is None:
+            self._run_thread = threading.Thread._bootstrap_inner  # type: ignore[attr-defined]
+            threading.Thread._bootstrap_inner = _bootstrap_inner  # type: ignore[attr-defined]
+
+    def _leave_threads(self) -> None:
+        if vars(threading.Thread)["_bootstrap_inner"] is _bootstrap_inner:  # else somebody stands on top: ours is inert
+            threading.Thread._bootstrap_inner = self._run_thread  # type: ignore[attr-defined]
+            self._run_thread = None
+
+    def run_thread(self, thread: threading.Thread) -> None:
+        """All of a thread's life."""
+        run = self._run_thread or _ORIGINAL
+        if not self.mode.on:
+            return run(thread)
+        self.put()
+        try:
+            return run(thread)
+        finally:
+            self.take()
+
+
+def _users_modes() -> list[Any]:
+    """This thread's modes but PyTorch's own (fake, proxy, functional), which have places of their own; the top one last."""
+    modes = [torch._C._get_dispatch_stack_at(place) for place in range(torch._C._len_torch_dispatch_stack())]
+    return [mode for mode in modes if not mode.is_infra_mode()]
+
+
+LAYER: Final = OpsLayer()
+_ORIGINAL: Final[Callable[[threading.Thread], None]] = threading.Thread._bootstrap_inner  # type: ignore[attr-defined]
+
+
+def _bootstrap_inner(thread: threading.Thread) -> None:
+    """Stands in for ``Thread._bootstrap_inner`` while the layer is in force."""
+    LAYER.run_thread(thread)
+
+
+CODES: Final[frozenset[CodeType]] = frozenset(
+    function.__code__
+    for function in (
+        OpsMode.__torch_dispatch__, Plan.run, _look, _watch, _tell, torch_writes.follow, OpsLayer.run_thread, _bootstrap_inner,
+    )
+)
+"""What calls the user's code: Dynamo skips it, and nothing that it calls."""
+
+
+def overload_in(frame: Any) -> str | None:
+    """The operation that a frame of this layer is running."""
+    if frame.f_code is OpsMode.__torch_dispatch__.__code__:
+        return str(frame.f_locals["func"])
+    return None

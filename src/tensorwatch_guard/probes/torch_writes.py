@@ -1,0 +1,134 @@
+"""Writes to shared memory that autograd's counter shows late or never: fused and foreach optimizers, AMP, BatchNorm.
+
+The ops layer stands around the very call, so the memory is compared before and after it: what differs was written there, by
+torch, by this thread and on this line.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from ..current import LOCAL, Here
+from ..operations import BY_OVERLOAD
+from ..session import Session
+from ..sharing.moments import Moment, Mutation, now
+from ..sites import Trail
+from .compensation import Argument, Bumps, tensors_at, written_arguments
+
+if TYPE_CHECKING:
+    from ..sharing.ledger import Piece
+    from ..sharing.writes import Writes
+    from .ops import Plan
+
+_get_frame: Final = sys._getframe
+_without_functions: Final = torch._C.DisableTorchFunction
+
+
+def silently_written(func: Any, overload: str) -> tuple[Argument, ...]:
+    """The arguments that an overload writes while the version counters stay as they are."""
+    row = BY_OVERLOAD[overload]
+    if row is None or row.bumps:
+        return ()
+    if row.writes:
+        return tuple(Argument(at, func._schema.arguments[at].name) for at in row.writes)
+    return written_arguments(func)
+
+
+def follow(
+    session: Session, here: Here, plan: Plan, types: Any, args: Any, kwargs: Mapping[str, Any], bumps: Bumps | None
+) -> Any:
+    """Run an operation that writes silently, and compare what of its memory is shared."""
+    look = None
+    here.busy = True
+    try:
+        look = _begin(session, plan, args, kwargs)
+    except Exception as error:
+        session.fault(plan.name, error)
+    finally:
+        here.busy = False
+    result = plan.run(types, args, kwargs)
+    if bumps is not None:
+        bumps.give_back()
+    if look is not None:
+        here.busy = True
+        try:
+            look.end()
+        except Exception as error:
+            session.fault(plan.name, error)
+        finally:
+            here.busy = False
+    return result
+
+
+def _begin(session: Session, plan: Plan, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Look | None:
+    memory = session.memory
+    if memory is None or memory.mode == "off":
+        return None
+    writes = memory.writes
+    if writes.escalation is not None and writes.escalation.is_awake:
+        return None  # a follower compares the same memory by line
+    row = BY_OVERLOAD[plan.name]
+    if row is not None and row.writes_when is not None and not row.writes_when(args, kwargs):
+        return None
+    with _without_functions():
+        tensors = tensors_at(plan.silent, args, kwargs)
+        addresses = dict.fromkeys(one.untyped_storage().data_ptr() for one in tensors if one.is_cpu and one.numel())
+    if not any(True for address in addresses if _known(writes, address)):
+        return None
+    return Look(writes, addresses, session.trail(_get_frame(1)), LOCAL.here.name)
+
+
+def _known(writes: Writes, address: int) -> bool:
+    return writes.ledger.first_at(address) is not None or writes.young.nursery.at(address) is not None
+
+
+class Look:
+    """The shared memory that one call may write, compared before it (on making) and after."""
+
+    __slots__ = ("_at", "_pieces", "_thread", "_writes")
+
+    def __init__(self, writes: Writes, addresses: Iterable[int], at: Trail, thread: str) -> None:
+        self._writes = writes
+        self._at = at
+        self._thread = thread
+        self._pieces: list[Piece] = []
+        moment = now(at)
+        with writes.lock:
+            for address in addresses:
+                born = writes.young.nursery.at(address)
+                if born is not None:
+                    writes.young.adopt(born, moment)
+                self._pieces += writes.ledger.at(address)
+            writes.compare([piece.key for piece in self._pieces], moment)
+
+    def end(self) -> None:
+        """After the call: what differs now was written by it."""
+        writes, moment = self._writes, now(self._at)
+        by_key = {piece.key: piece for piece in self._pieces}
+        with writes.lock:
+            for change, _ in writes.contents.look(list(by_key), stamp=moment):
+                self._tell(by_key[change.key], change, moment)
+
+    def _tell(self, piece: Piece, change: Any, moment: Moment) -> None:
+        seen = writes_seen(piece)
+        piece.written += 1
+        self._writes.tell_exact(
+            Mutation(
+                piece, change, "torch", moment, moment, True, self._thread, tuple(piece.aliases.values()), by="ops",
+                sequence=moment.sequence, unseen=not seen,
+            )
+        )
+
+
+def writes_seen(piece: Piece) -> bool:
+    """Whether some alias's version counter has moved; they are taken as they are now."""
+    seen = False
+    for alias in list(piece.aliases.values()):
+        if alias.probe is not None and alias.probe._version != alias.version:
+            alias.version = alias.probe._version
+            seen = True
+    return seen
