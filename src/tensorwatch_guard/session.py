@@ -17,7 +17,7 @@ import torch
 
 from .collector import Collector, Tally
 from .current import LOCAL, Happening, Here
-from .sites import FILES, USER, Trail, trail
+from .sites import FILES, USER, Trail, is_stand_in, trail
 
 if TYPE_CHECKING:
     from .memory import Memory
@@ -182,7 +182,7 @@ class Session:
     def trail(self, frame: FrameType) -> Trail:
         """Site and origin of a call; on autograd's own threads, where no user frame stands, the open backward's."""
         code = frame.f_code
-        if FILES[code.co_filename] == USER:
+        if FILES[code.co_filename] == USER and not is_stand_in(code):
             return Trail(code, frame.f_lasti, None, -1)
         found = trail(frame)
         if found.code is None and self.backwards and torch._C._current_graph_task_id() != -1:

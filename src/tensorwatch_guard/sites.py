@@ -109,6 +109,16 @@ HORIZONS: Final[set[int]] = set()
 """Codes (by id) beyond which no frame is the user's: a test runner's, which may have been started from any script."""
 
 
+STAND_IN: Final = "stands in for a line of the user's while tensorwatch_guard watches a call in it"
+"""First constant of functions that only look like the user's, see ``probes/stand_in.py``."""
+
+
+def is_stand_in(code: CodeType) -> bool:
+    """Whether a frame of this code only looks like the user's."""
+    consts = code.co_consts
+    return bool(consts) and consts[0] == STAND_IN
+
+
 def trail(frame: FrameType | None) -> Trail:
     """Site and origin as seen from ``frame`` outwards. Holds code objects only, never the frame."""
     origin: CodeType | None = None
@@ -116,6 +126,9 @@ def trail(frame: FrameType | None) -> Trail:
     while frame is not None:
         code = frame.f_code
         kind = FILES[code.co_filename]
+        if is_stand_in(code):
+            frame = frame.f_back
+            continue
         if kind == USER:
             return Trail(code, frame.f_lasti, origin, origin_lasti)
         if kind == LIBRARY:

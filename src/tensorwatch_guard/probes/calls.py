@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import CodeType
 from typing import Final
 
 from ..operations import WATCHED, Operation
-from . import happen, moves, reads, relocations, shares, spans
+from . import moves, ops, reads, relocations, shares, spans
 from .install import Hook, Installation
 
 MAKERS: Final[dict[str, Callable[[Operation], Hook]]] = {
@@ -31,12 +30,4 @@ def installation() -> Installation:
         hook = MAKERS[row.probe or "absorb"](row)
         hooks += [(target, hook) for target in row.targets]
     hooks += spans.SPANS
-    return Installation(hooks, codes(hooks))
-
-
-def codes(hooks: list[tuple[str, Hook]]) -> tuple[CodeType, ...]:
-    """The code of every hook and of what hooks call, for Dynamo to skip."""
-    found = {hook.__code__ for _, hook in hooks}
-    for room in (happen, moves, reads, relocations, shares):
-        found |= {value.__code__ for value in vars(room).values() if hasattr(value, "__code__") and value.__module__ == room.__name__}
-    return (*found, *spans.CODES)
+    return Installation(hooks, {hook.__code__ for _, hook in hooks} | ops.CODES)

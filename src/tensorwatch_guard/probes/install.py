@@ -11,12 +11,14 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from types import CodeType, ModuleType
 from typing import Any, Final
 
 import torch
 import wrapt
+
+from .hiding import hide
 
 Hook = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
 
@@ -38,6 +40,15 @@ class _BoundProbe(wrapt.BoundFunctionWrapper[Any, Any]):
     def __reduce_ex__(self, protocol: Any) -> Any:
         return self.__wrapped__.__reduce_ex__(protocol)
 
+    def __copy__(self) -> Any:
+        return self.__wrapped__
+
+    def __deepcopy__(self, memo: object) -> Any:
+        return self.__wrapped__
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
+
 
 class Probe(wrapt.FunctionWrapper[Any, Any]):
     """A FunctionWrapper that pickles and copies as the function it stands for."""
@@ -52,6 +63,9 @@ class Probe(wrapt.FunctionWrapper[Any, Any]):
 
     def __deepcopy__(self, memo: object) -> Probe:
         return self
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
 
 
 class Handle:
@@ -111,7 +125,7 @@ def resolve(target: str) -> tuple[Any, str] | None:
 class Installation:
     """All probes of the process. ``lay`` and ``lift`` may be called in turn; both undo half-done work on an exception."""
 
-    def __init__(self, hooks: Iterable[tuple[str, Hook]], codes: Sequence[CodeType]) -> None:
+    def __init__(self, hooks: Iterable[tuple[str, Hook]], codes: Iterable[CodeType]) -> None:
         self._hooks = [(found, hook) for target, hook in hooks if (found := resolve(target)) is not None]
         self._codes = codes
         self._handles: list[Handle] = []
@@ -152,20 +166,12 @@ class Installation:
         except BaseException:
             self.lift()
             raise
-        self.skip_codes()
+        hide(self._codes)
 
     def lift(self) -> None:
         """Unwrap every target, last first."""
         while self._handles:
             self._handles.pop().remove()
-
-    def skip_codes(self) -> None:
-        """Dynamo must not trace hooks: it would count graph breaks that the program does not have."""
-        frame = sys.modules.get("torch._dynamo.eval_frame")
-        skip = getattr(frame, "skip_code", None)
-        if skip is not None:
-            for code in self._codes:
-                skip(code)
 
 
 def _caches() -> list[Any]:

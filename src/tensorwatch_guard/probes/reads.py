@@ -18,11 +18,13 @@ from ..session import SESSION, Session
 from ..sites import FILES, TORCH, USER
 from .happen import Outcome, refused, watched
 from .install import Hook
+from .stand_in import stand_in, strip
 
 _get_frame: Final = sys._getframe
 SAMPLE: Final = 1023
 """One read in so many and one is timed, for the report's own overhead; a mask, so one less than a power of two."""
 _compiler: Final = torch.compiler
+_tracing: Final = torch._C._get_tracing_state
 
 
 def read(row: Operation) -> Hook:
@@ -37,7 +39,7 @@ def read(row: Operation) -> Hook:
         if type(instance) not in PLAIN or session.every_read or not session.collectors or function_mode_on():
             return long_way(wrapped, instance, args, kwargs)
         here = local.here
-        if not instance.is_cpu or here.busy or _compiler._is_compiling_flag:
+        if not instance.is_cpu or here.busy or _compiler._is_compiling_flag or _tracing() is not None:
             return long_way(wrapped, instance, args, kwargs)
         sampled = perf_counter_ns() if here.sample else 0
         frame = _get_frame(1)
@@ -49,8 +51,12 @@ def read(row: Operation) -> Hook:
         if sampled:
             sampled -= perf_counter_ns()
         try:
-            result = wrapped(*args, **kwargs)
+            if instance.requires_grad:  # reading it may warn, at the innermost frame
+                result = stand_in(frame)(wrapped, args, kwargs)
+            else:
+                result = wrapped(*args, **kwargs)
         except Exception as error:
+            strip(error)
             refused(row, session.trail(frame), error, kwargs)
             raise
         if sampled:

@@ -29,9 +29,11 @@ from ..sites import FILES, USER
 from .happen import Outcome, refused, watched
 from .install import Hook
 from .moves import transfer
+from .stand_in import stand_in, strip
 
 _get_frame: Final = sys._getframe
 _compiler: Final = torch.compiler
+_tracing: Final = torch._C._get_tracing_state
 _TO_HOST: Final = "tensor->array"
 _TO_TENSOR: Final = "array->tensor"
 _TO_BUFFER: Final = "tensor->buffer"
@@ -70,6 +72,7 @@ def _short(row: Operation, long_way: Hook, *, to_array: bool) -> Hook:
             or not memory.bears
             or _compiler._is_compiling_flag
             or function_mode_on()
+            or _tracing() is not None
         ):
             return long_way(wrapped, instance, args, kwargs)
         frame = _get_frame(1)
@@ -77,8 +80,12 @@ def _short(row: Operation, long_way: Hook, *, to_array: bool) -> Hook:
         if FILES[code.co_filename] != USER:
             return long_way(wrapped, instance, args, kwargs)
         try:
-            result = wrapped(*args)
+            if to_array or args[0].flags.writeable:
+                result = wrapped(*args)
+            else:  # PyTorch warns, at the innermost frame
+                result = stand_in(frame)(wrapped, args, kwargs)
         except Exception as error:
+            strip(error)
             refused(row, session.trail(frame), error, kwargs)
             raise
         started = perf_counter_ns()

@@ -17,6 +17,7 @@ from ..current import LOCAL, Tensor
 from ..session import SESSION, Session
 from ..sites import FILES, TORCH, Trail
 from .install import Hook
+from .stand_in import stand_in, strip
 
 _get_frame: Final = sys._getframe
 _compiler: Final = torch.compiler
@@ -51,7 +52,10 @@ def backward(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         raise violation
     session.backwards.append(trail)
     try:
-        result = wrapped(*args, **kwargs)
+        result = stand_in(frame)(wrapped, args, kwargs)
+    except BaseException as error:
+        strip(error)
+        raise
     finally:
         session.backwards.remove(trail)
     told(session, lambda: session.torch_boundary(trail, wrote=False))
@@ -69,9 +73,10 @@ def next_batch(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     session = SESSION
     if not session.sharing or not session.collectors or LOCAL.here.busy:
         return wrapped(*args, **kwargs)
-    trail = session.trail(_get_frame(1))
+    frame = _get_frame(1)
+    trail = session.trail(frame)
     told(session, lambda: session.boundary(trail))
-    result = wrapped(*args, **kwargs)
+    result = stand_in(frame)(wrapped, args, kwargs)
     told(session, lambda: session.boundary(trail))
     return result
 
@@ -82,14 +87,16 @@ def silent_write(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     session = SESSION
     if not session.sharing or not session.collectors or LOCAL.here.busy or _compiler._is_compiling_flag:
         return wrapped(*args, **kwargs)
-    trail = session.trail(_get_frame(1))
+    frame = _get_frame(1)
+    trail = session.trail(frame)
     told(session, lambda: session.torch_boundary(trail, wrote=False))
     writes = session.memory.writes if session.memory is not None else None
     if writes is not None:
         writes.torch_writing = True  # before anything else runs: a line follower may look at the next call
     try:
-        result = wrapped(*args, **kwargs)
-    except BaseException:
+        result = stand_in(frame)(wrapped, args, kwargs)
+    except BaseException as error:
+        strip(error)
         _guarded(session, lambda: session.torch_boundary(trail, wrote=True))
         raise
     told(session, lambda: session.torch_boundary(trail, wrote=True))
@@ -101,7 +108,8 @@ def _guarded(session: Session, step: Callable[[], object]) -> Exception | None:
     here.busy = True
     started = perf_counter_ns()
     try:
-        step()
+        with torch._C.DisableTorchFunction():
+            step()
     except Exception as error:
         if session.is_violation(error):
             return error
@@ -175,6 +183,3 @@ def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
 
     frame = _get_frame(1)
     told(session, step)
-
-
-CODES: Final = tuple(function.__code__ for function in (backward, next_batch, silent_write, _guarded, told, _before_step, _after_step))

@@ -1,0 +1,81 @@
+"""Keeps torch.compile away from our own frames.
+
+After a graph break Dynamo looks at every Python frame that runs, also at a probe's and at all it calls: graph breaks and
+graphs would be counted that the program does not have. Probes themselves are skipped alone, because what they call is the
+user's; everything else of ours is skipped with all it calls.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, Final
+
+import torch
+
+_ROOMS: Final = ("collector", "current", "hazards", "in_flight", "memory", "operations", "policy", "probes", "rules", "session", "sharing", "sites")
+_hidden: Final[set[CodeType]] = set()
+
+
+def hide(probes: Iterable[CodeType]) -> None:
+    """Have Dynamo skip our code; cheap when called again.
+
+    Args:
+        probes: code that calls the user's: skipped alone, its inner functions with all they call.
+    """
+    mark = _marker()
+    if mark is None:
+        return
+    outer = set(probes)
+    inner = {code for probe in outer for code in _nested(probe)} - outer
+    for code in (*outer, *inner, *_codes()):
+        if code not in _hidden:
+            _hidden.add(code)
+            mark(code, code not in outer)
+
+
+def hide_alone(code: CodeType) -> None:
+    """Have Dynamo skip one frame, not what it calls."""
+    mark = _marker()
+    if mark is not None:
+        mark(code, False)
+
+
+def _marker() -> Any:
+    """Dynamo's C side comes with torch: codes can be marked before ``torch._dynamo`` is imported, and without importing it."""
+    try:
+        frames: Any = torch._C._dynamo.eval_frame
+        default, skip = frames._FrameAction.DEFAULT, frames._FrameAction.SKIP
+        alone, whole = frames._FrameExecStrategy(skip, default), frames._FrameExecStrategy(skip, skip)
+    except (AttributeError, TypeError):
+        skip_code: Any = getattr(sys.modules.get("torch._dynamo.eval_frame"), "skip_code", None)
+        return (lambda code, _: skip_code(code)) if skip_code is not None else None
+    return lambda code, with_calls: frames.set_code_exec_strategy(code, whole if with_calls else alone)
+
+
+def _codes() -> Iterator[CodeType]:
+    package = __name__.partition(".")[0]
+    for name, module in list(sys.modules.items()):
+        top, _, rest = name.partition(".")
+        if top == package and rest.split(".")[0] in _ROOMS and isinstance(module, ModuleType):
+            for value in list(vars(module).values()):
+                yield from _of(value, name)
+
+
+def _of(value: Any, module: str) -> Iterator[CodeType]:
+    if isinstance(value, FunctionType):
+        if value.__module__ == module:
+            yield from _nested(value.__code__)
+    elif isinstance(value, type) and value.__module__ == module:
+        for member in vars(value).values():
+            function = getattr(member, "fget", None) or getattr(member, "__func__", member)
+            if isinstance(function, FunctionType):
+                yield from _nested(function.__code__)
+
+
+def _nested(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _nested(constant)

@@ -1,0 +1,75 @@
+"""Calls the watched function from a frame that looks like the user's line.
+
+A warning is told at the innermost Python frame, and ``stacklevel`` counts frames: called from a probe, PyTorch's warnings
+would name this package, and Python's once-per-place registry would swallow those of other lines. So the call is made from
+a small function with the file, line, name and globals of the user's frame.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import CodeType, FrameType, FunctionType
+from typing import Any, Final
+
+from ..sites import STAND_IN, is_stand_in
+from .hiding import hide_alone
+
+MOST: Final = 4096
+
+
+def _template(wrapped: Any, args: Any, kwargs: Any) -> Any:
+    "stands in for a line of the user's while tensorwatch_guard watches a call in it"
+    return wrapped(*args, **kwargs)
+
+
+_CODE: Final[CodeType] = _template.__code__
+assert _CODE.co_consts[0] == STAND_IN
+_stand_ins: Final[dict[tuple[int, int], tuple[FunctionType, CodeType]]] = {}
+
+
+def stand_in(frame: FrameType) -> Any:
+    """A function ``f(wrapped, args, kwargs)`` that calls ``wrapped`` as if from where ``frame`` stands now."""
+    code = frame.f_code
+    key = (id(code), frame.f_lasti)
+    known = _stand_ins.get(key)
+    if known is not None and known[0].__globals__ is frame.f_globals:
+        return known[0]
+    if len(_stand_ins) >= MOST:
+        _stand_ins.clear()
+    line = frame.f_lineno or code.co_firstlineno
+    looks: dict[str, Any] = {"co_filename": code.co_filename, "co_name": code.co_name, "co_firstlineno": line}
+    looks["co_linetable"] = _one_line(len(_CODE.co_code))
+    if hasattr(code, "co_qualname"):
+        looks["co_qualname"] = code.co_qualname
+    made = FunctionType(_CODE.replace(**looks), frame.f_globals)
+    hide_alone(made.__code__)
+    _stand_ins[key] = (made, code)  # the code is kept: its id is the key
+    return made
+
+
+def _one_line(length: int) -> bytes:
+    """A line table that puts all instructions on the first line: code 13 (no columns) and line delta 0, from 3.11 on."""
+    if sys.version_info < (3, 11):
+        return bytes((length, 0))
+    table = bytearray()
+    units = length // 2
+    while units > 0:
+        part = min(units, 8)
+        table += bytes((0x80 | (13 << 3) | (part - 1), 0))
+        units -= part
+    return bytes(table)
+
+
+def strip(error: BaseException) -> None:
+    """Take the stand-in's entry out of a traceback that is on its way to the user."""
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        if is_stand_in(step.tb_next.tb_frame.f_code):
+            step.tb_next = step.tb_next.tb_next
+            return
+        step = step.tb_next
+
+
+def forget() -> None:
+    """Drop all stand-ins: the session is over."""
+    _stand_ins.clear()
