@@ -1,7 +1,7 @@
 """For all tests: neither a developer's variables nor coverage reach the programs that tests start.
 
-Coverage holds ``sys.settrace`` on Python 3.11, which exact lines need. A test that wants its child measured asks for
-``measured``, an environment to start it with.
+Coverage holds ``sys.settrace`` on Python 3.11, which exact lines need. A test that wants its child measured starts it
+with the environment ``measured``.
 """
 
 from __future__ import annotations
@@ -10,11 +10,20 @@ import os
 
 import pytest
 
-_MEASURING = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("COVERAGE_PROCESS")}
+_MEASURING: dict[str, str] = {}
+
 for _name in [name for name in os.environ if name.startswith("TENSORWATCH_GUARD")]:
     del os.environ[_name]
-if _MEASURING:
-    _MEASURING["COVERAGE_HOME"] = os.getcwd()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where tests run (not where xdist only hands them out), take coverage's variables out of the environment."""
+    hands_out = config.getoption("numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ
+    if not hands_out:
+        names = [name for name in os.environ if name.startswith("COVERAGE_PROCESS")]
+        _MEASURING.update({name: os.environ.pop(name) for name in names})
+        if names:
+            _MEASURING["COVERAGE_HOME"] = str(config.rootpath)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,3 +153,47 @@ def test_doctor_says_what_is_wrong(monkeypatch: pytest.MonkeyPatch, capsys: Capt
     monkeypatch.setenv("TENSORWATCH_GUARD_SNYC", "error")
     assert command("doctor") == 1
     assert 'did you mean "TENSORWATCH_GUARD_SYNC"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("needed", "told"),
+    [
+        ({"torch": (99, 0)}, "is too old; pip install 'torch>=99.0'"),
+        ({"no-such-thing": ()}, "pip install no-such-thing"),
+    ],
+    ids=["old", "missing"],
+)
+def test_doctor_says_what_to_install(
+    needed: dict[str, tuple[int, ...]], told: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+):
+    monkeypatch.setattr("tensorwatch_guard.doctor.NEEDED", needed)
+    assert command("doctor") == 1
+    assert told in capsys.readouterr().out
+
+
+def test_doctor_names_what_others_have_wrapped():
+    import torch
+    import wrapt
+
+    from tensorwatch_guard.doctor import examine
+
+    def pass_on(call: Any, instance: object, args: Any, names: Any) -> object:
+        return call(*args, **names)
+
+    handle = wrapt.wrap_object(torch, "nonzero", wrapt.FunctionWrapper, (pass_on,))
+    try:
+        found = examine()
+    finally:
+        wrapt.unwrap_object(torch, "nonzero", handle)
+    assert [(line.state, line.name) for line in found.sections[-1].lines] == [("", "torch.nonzero")]
+    assert found.sound
+
+
+def test_doctor_reads_the_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured):
+    (tmp_path / "pyproject.toml").write_text("[tool.tensorwatch_guard]\nafter = 3\nsync = 0\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TENSORWATCH_GUARD_DISABLE", "1")
+    assert command("doctor") == 0
+    shown = capsys.readouterr().out
+    assert f"{tmp_path}/pyproject.toml names after, sync" in shown
+    assert "every guard is off" in shown
