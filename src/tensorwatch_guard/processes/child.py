@@ -159,10 +159,3 @@ def _is_failing() -> bool:
     if isinstance(error, SystemExit):
         return error.code not in {None, 0}
     return error is not None
-
-
-def in_child(family: Family, config: Config, *, forked: bool) -> Child:
-    """Make this process follow its parent's guard."""
-    child = Child(family, forked=forked)
-    child.start(config)
-    return child

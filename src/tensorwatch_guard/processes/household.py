@@ -21,7 +21,7 @@ from .. import ranks
 from ..report.model import Notice, Report, ReportError
 from ..running import RUNNING
 from ..values import file_for
-from .child import Child, in_child
+from .child import Child
 from .clock import CLOCK
 from .family import NAME, Family, quiet, settings_of, starter
 from .parts import elsewhere, read, together
@@ -190,7 +190,8 @@ class Household:
     def join(self, family: Family, config: Config) -> None:
         """This process was started by a guarded one: follow it."""
         self._family = family
-        self._child = in_child(family, config, forked=False)
+        self._child = Child(family, forked=False)
+        self._child.start(config)
         self._hook()
         self._tell()
 
@@ -213,7 +214,8 @@ class Household:
             return
         settings = settings_of(following[0].config) if following else family.settings
         self._family = replace(family, guards=tokens, rank=ranks.rank())
-        self._child = in_child(self._family, quiet(settings), forked=True)
+        self._child = Child(self._family, forked=True)
+        self._child.start(quiet(settings))
 
     def after_multiprocessing_fork(self) -> None:
         """``multiprocessing`` has cleared its finalizers in a forked child."""
