@@ -99,7 +99,9 @@ PRIVATE: Final[tuple[PrivateName, ...]] = (
     PrivateName("torch._C._construct_storage_from_data_pointer", "simulate/tensors.py", _NOT_SIMULATED),
     PrivateName("torch._C.DispatchKeySet", "simulate/tensors.py", _NOT_SIMULATED),
     PrivateName("torch._C._VariableFunctions.zeros", "simulate/device.py", _NOT_SIMULATED),
-    PrivateName("torch._C._dispatch_get_all_op_names", "simulate/registry.py", _NOT_SIMULATED),
+    PrivateName(
+        "torch._C._dispatch_get_registrations_for_dispatch_key", "simulate/registry.py", _NOT_SIMULATED
+    ),
     PrivateName("torch._C._dispatch_has_kernel_for_dispatch_key", "simulate/registry.py", _NOT_SIMULATED),
     PrivateName(
         "torch._C._dispatch_has_computed_kernel_for_dispatch_key", "simulate/kernels.py", _NOT_SIMULATED

@@ -17,43 +17,37 @@ if TYPE_CHECKING:
 
 _KEY: Final = "CUDA"
 _LAYOUTS: Final = ("SparseCUDA", "SparseCsrCUDA", "NestedTensorCUDA", "QuantizedCUDA")
-_COMPOSITES: Final = (
-    "CompositeExplicitAutograd",
-    "CompositeExplicitAutogradNonFunctional",
-    "CompositeImplicitAutograd",
-)
 # What all views come to: registered straight, for speed.
 _STRIDES: Final = ("aten::as_strided", "aten::view")
 # Taken whole, although PyTorch would put them together from smaller ones or choose a CUDA-only way.
-_WHOLE: Final = ("_foreach_", "convolution", "_convolution_double_backward")
+_WHOLE: Final = ("aten::_foreach_", "aten::convolution", "aten::_convolution_double_backward")
+
+
+def _registered(key: str) -> set[str]:
+    return set(torch._C._dispatch_get_registrations_for_dispatch_key(key))
 
 
 @lru_cache(maxsize=1)
 def _named() -> tuple[str, ...]:
     """Operations that need a kernel by name: PyTorch has a composite for them, which comes before a fallback."""
-    has = torch._C._dispatch_has_kernel_for_dispatch_key
-    names = []
-    for name in torch._C._dispatch_get_all_op_names():
-        if not name.startswith("aten::") or has(name, _KEY):
-            continue
-        whole = name[6:].startswith(_WHOLE) and not has(name, "CompositeImplicitAutograd")
-        if whole or (has(name, "CPU") and any(has(name, key) for key in _COMPOSITES)):
-            names.append(name)
-    return tuple(names)
+    implicit = _registered("CompositeImplicitAutograd")
+    composite = implicit | _registered("CompositeExplicitAutograd")
+    composite |= _registered("CompositeExplicitAutogradNonFunctional")
+    names = _registered("CPU") & composite
+    names |= {name for name in composite - implicit if name.startswith(_WHOLE)}
+    return tuple(sorted(name for name in names - _registered(_KEY) if name.startswith("aten::")))
+
+
+@lru_cache(maxsize=1)
+def _collectives() -> tuple[str, ...]:
+    """``torch.distributed``'s operations, whose kernels for CUDA end in what this PyTorch was built without."""
+    return tuple(sorted(name for name in _registered(_KEY) if name.startswith("c10d::")))
 
 
 def _overload_of(name: str) -> Any:
     namespace, _, rest = name.partition("::")
     base, _, overload = rest.partition(".")
     return getattr(getattr(getattr(torch.ops, namespace), base), overload or "default")
-
-
-@lru_cache(maxsize=1)
-def _collectives() -> tuple[str, ...]:
-    """``torch.distributed``'s operations, whose kernels for CUDA end in what this PyTorch was built without."""
-    names = torch._C._dispatch_get_all_op_names()
-    has = torch._C._dispatch_has_kernel_for_dispatch_key
-    return tuple(name for name in names if name.startswith("c10d::") and has(name, _KEY))
 
 
 def _refuse_collective(*_: Any, **__: Any) -> Any:
