@@ -40,7 +40,7 @@ class Child:
         self.family = family
         self._forked = forked
         self._pid = os.getpid()
-        self._path = os.path.join(family.folder, part_name(family.guards, perf_counter_ns()))
+        self._path = os.path.join(family.folder, part_name(family.line, perf_counter_ns()))
         self._guard: guard | None = None
         self._cost = SECOND // 500
         self._wrote_at = perf_counter_ns()
@@ -52,6 +52,7 @@ class Child:
         """Count from now on."""
         from ..guard import guard
 
+        os.makedirs(self.family.folder, mode=0o700, exist_ok=True)
         self._guard = guard.from_config(config, process_report=True)
         self._guard.start()
         self._collector.on_new = self._news

@@ -43,8 +43,8 @@ if begin is not None:
 class Family:
     """One process with a guard and all processes that follow from it.
 
-    ``guards`` names those that are open now: what a child does is told by each of them. ``switch`` is what the user
-    had in ``TENSORWATCH_GUARD``, ``rank`` that of the process that tells this to its children.
+    ``line`` are the process ids from the first process down to the one that tells this to its children, ``rank`` is
+    the rank of that one, ``switch`` what the user had in ``TENSORWATCH_GUARD``.
     """
 
     folder: str
@@ -52,7 +52,7 @@ class Family:
     host: str
     asked: bool
     """The folder lies beside a report file that the user asked for."""
-    guards: tuple[str, ...]
+    line: tuple[int, ...]
     settings: Mapping[str, Any]
     switch: str | None = None
     rank: int | None = None
@@ -67,7 +67,7 @@ class Family:
         return {NAME: self.text(), VARIABLE: on}
 
     def is_over(self) -> bool:
-        """Whether nobody will collect parts any more: the folder lives as long as the guard."""
+        """Whether nobody will collect parts any more: once made, the folder lives as long as the guard."""
         return not os.path.isdir(self.folder)
 
     def owner_is_alive(self) -> bool:
@@ -87,10 +87,11 @@ def inherited(environ: Mapping[str, str]) -> Family | None:
         return None
     try:
         told = json.loads(text)
-        family = Family(**{**told, "guards": tuple(told["guards"])})
+        family = Family(**{**told, "line": tuple(told["line"])})
     except (ValueError, TypeError, KeyError):  # of another version, or garbled
         return None
-    return None if family.is_over() else family
+    # the first child that was not made by fork or multiprocessing makes the folder
+    return family if os.path.isdir(family.folder) or family.owner_is_alive() else None
 
 
 def settings_of(config: Config) -> dict[str, Any]:

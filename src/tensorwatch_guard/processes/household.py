@@ -15,12 +15,14 @@ import tempfile
 import threading
 import weakref
 from dataclasses import replace
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import ranks
 from ..report.model import Notice, Report, ReportError
 from ..running import RUNNING
-from ..values import file_for
+from ..session import SESSION
+from ..values import file_for, unwritable
 from .child import Child
 from .clock import CLOCK
 from .family import NAME, Family, quiet, settings_of, starter
@@ -43,12 +45,13 @@ class Household:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._family: Family | None = None
+        self._made = False
         self._trouble = ""
-        self._open: dict[guard, str] = {}
+        self._open: dict[guard, int] = {}
+        """And when it was entered."""
         self._siblings: Siblings | None = None
         self.speaks = True
         """Whether the guard of this process shows its report: of several ranks one does it for all."""
-        self._count = 0
         self._child: Child | None = None
         self._before: dict[str, str | None] = {}
         self._plain: Callable[..., Any] | None = None
@@ -66,16 +69,14 @@ class Household:
         with self._lock:
             if self._family is None:
                 self._begin(one.config)
-            self._count += 1
-            self._open[one] = f"{os.getpid()}.{self._count}"
-            self._tell()
+            self._open[one] = perf_counter_ns()
 
     def collected(self, one: guard, report: Report, collector: Collector) -> Report:
         """The guard's report with what its children have reported so far."""
-        token, family = self._open.get(one), self._family
+        since, family = self._open.get(one), self._family
         parts = self._parts.get(collector, {})
-        if token is not None and family is not None:
-            read(family.folder, token, parts)
+        if since is not None and family is not None:
+            read(family.folder, since, parts)
             if parts:
                 self._parts[collector] = parts
         if self._trouble:
@@ -98,11 +99,8 @@ class Household:
             text = f"parts of child processes: {type(error).__name__}: {error}"
             report = replace(report, notices=(*report.notices, Notice("TWG901", text)))
         with self._lock:
-            if self._open.pop(one, None) is not None:
-                if self._open or self._child is not None:
-                    self._tell()
-                else:
-                    self._end()
+            if self._open.pop(one, None) is not None and not self._open and self._child is None:
+                self._end()
         return report
 
     # -- the family ----------------------------------------------------------------------------------------------------
@@ -114,36 +112,38 @@ class Household:
             folder = f"{os.path.abspath(file_for(config.json))}.parts-{name}"
         else:
             folder = os.path.join(tempfile.gettempdir(), f"tensorwatch-guard-{os.getpid()}-{name}")
-        self._trouble = ""
-        try:
-            os.mkdir(folder, 0o700)
-        except OSError as error:
-            self._trouble = f"child processes are not followed: {folder} cannot be made ({error.strerror})"
+        self._trouble = unwritable(folder)
+        if self._trouble:
+            self._trouble = f"child processes are not followed: {self._trouble}"
+            return
         switch = os.environ.get("TENSORWATCH_GUARD")
         owner, host = os.getpid(), platform.node()
-        self._family = Family(folder, owner, host, asked, (), settings_of(config), switch, ranks.rank())
+        self._family = Family(folder, owner, host, asked, (owner,), settings_of(config), switch, ranks.rank())
         self._before = {variable: os.environ.get(variable) for variable in self._family.environment()}
         self._hook()
+        self._tell()
+
+    def make_room(self) -> None:
+        """A child is about to be made that can put its part there."""
+        if self._family is not None and not self._made:
+            self._made = True
+            os.makedirs(self._family.folder, mode=0o700, exist_ok=True)
 
     def _end(self) -> None:
-        family, self._family = self._family, None
+        family, self._family, self._made = self._family, None, False
         self._unhook()
         if family is None:
             return
         for variable, ours in family.environment().items():
             if variable == NAME or os.environ.get(variable) == ours:
                 _put(variable, self._before.get(variable))
-        try:
-            os.rmdir(family.folder)
-        except OSError:
+        if os.path.isdir(family.folder):
             shutil.rmtree(family.folder, ignore_errors=True)
 
     def _tell(self) -> None:
-        """Children started from now on are told what is open now."""
-        if self._family is None or self._trouble:
+        """Children started from now on are told to follow."""
+        if self._family is None:
             return
-        inherited = self._child.family.guards if self._child is not None else ()
-        self._family = replace(self._family, guards=(*inherited, *self._open.values()), rank=ranks.rank())
         for variable, text in self._family.environment().items():
             if os.environ.get(variable) != text:
                 os.environ[variable] = text
@@ -169,7 +169,8 @@ class Household:
         def get_preparation_data(name: str) -> Any:
             data = plain(name)
             family = self._family
-            if family is not None and not self._trouble and isinstance(data, dict) and not family.is_over():
+            if family is not None and isinstance(data, dict):
+                self.make_room()
                 data["tensorwatch_guard"] = _Text(starter(replace(family, rank=ranks.rank())))
             return data
 
@@ -189,11 +190,8 @@ class Household:
 
     def join(self, family: Family, config: Config) -> None:
         """This process was started by a guarded one: follow it."""
-        self._family = family
-        self._child = Child(family, forked=False)
-        self._child.start(config)
+        self._follow(family, config, forked=False)
         self._hook()
-        self._tell()
 
     def after_fork(self) -> None:
         """In a forked child: start with empty counts, as a part of the family if a guard listened."""
@@ -201,21 +199,25 @@ class Household:
             return
         self._lock = threading.RLock()
         CLOCK.clear()
-        family, following = self._family, [guard for guard in self._open if guard.collector in RUNNING.heard]
-        tokens = tuple(self._open[guard] for guard in following)
-        if self._child is not None and family is not None:
-            tokens = (*self._child.family.guards, *tokens)
+        family, following = self._family, [one for one in self._open if one.collector in RUNNING.heard]
+        was_child, self._child, self._family = self._child is not None, None, None
         self._open, self._siblings = {}, None
         self._parts = weakref.WeakKeyDictionary()
         RUNNING.after_fork()
-        if family is None or not tokens or self._trouble or family.is_over():
-            self._family = self._child = None
+        if family is None or family.is_over() or not (following or was_child):
             RUNNING.give_up()
             return
         settings = settings_of(following[0].config) if following else family.settings
-        self._family = replace(family, guards=tokens, rank=ranks.rank())
-        self._child = Child(self._family, forked=True)
-        self._child.start(quiet(settings))
+        self._follow(family, quiet(settings), forked=True)
+
+    def _follow(self, family: Family, config: Config, *, forked: bool) -> None:
+        if forked:  # what is known of ranks here is still the parent's
+            family = replace(family, rank=ranks.rank())
+        self._family = replace(family, line=(*family.line, os.getpid()), rank=ranks.rank())
+        self._made = True
+        self._child = Child(family, forked=forked)
+        self._child.start(config)
+        self._tell()
 
     def after_multiprocessing_fork(self) -> None:
         """``multiprocessing`` has cleared its finalizers in a forked child."""
@@ -256,9 +258,16 @@ def _prepare_for_fork() -> None:
     from multiprocessing.util import register_after_fork
 
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_in_forked_child)
+        os.register_at_fork(before=_about_to_fork, after_in_child=_in_forked_child)
     register_after_fork(HOUSEHOLD, Household.after_multiprocessing_fork)
     atexit.register(HOUSEHOLD.abandon)
+
+
+def _about_to_fork() -> None:
+    try:
+        HOUSEHOLD.make_room()
+    except Exception as error:
+        SESSION.fault("parts of child processes", error)
 
 
 def _in_forked_child() -> None:

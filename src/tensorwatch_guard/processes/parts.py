@@ -28,16 +28,18 @@ _MOST_NAMED: Final = 8
 _PLAIN: Final = re.compile(r"[^\w.-]+")
 
 
-def part_name(guards: Iterable[str], start: int) -> str:
-    """The name of this process's part. ``start`` tells processes apart that get one id after the other."""
+def part_name(line: Iterable[int], start: int) -> str:
+    """The name of this process's part: its ancestors' ids, and when it started (``perf_counter_ns`` of the machine)."""
     host = _PLAIN.sub("-", platform.node())[:60]
-    return f"{host}-{os.getpid()}-{start % 1_000_000:06d}~{'+'.join(guards)[-150:]}.json"
+    return f"{host}-{os.getpid()}-{start}~{'+'.join(map(str, line))[-150:]}.json"
 
 
-def is_for(name: str, guard: str) -> bool:
-    """Whether a file is the part of a process that was started while that guard was open."""
+def is_for(name: str, process: int, since: int) -> bool:
+    """Whether a file is the part of a process that descends from ``process`` and was started after ``since``."""
     stem, dot, ending = name.rpartition(".")
-    return dot == "." and ending == "json" and guard in stem.rpartition("~")[2].split("+")
+    own, _, line = stem.rpartition("~")
+    start = own.rpartition("-")[2]
+    return dot == "." and ending == "json" and start.isdigit() and int(start) >= since and str(process) in line.split("+")
 
 
 def worth_keeping(report: Report) -> bool:
@@ -45,14 +47,14 @@ def worth_keeping(report: Report) -> bool:
     return bool(report.findings or report.run.steps or report.notices or report.run.rank is not None)
 
 
-def read(folder: str, guard: str, known: dict[str, Report | ReportError]) -> None:
-    """Read the parts for a guard into ``known``; older words of the same process are replaced."""
+def read(folder: str, since: int, known: dict[str, Report | ReportError]) -> None:
+    """Read the parts of this process's descendants into ``known``; older words of the same process are replaced."""
     try:
         names = os.listdir(folder)
     except OSError:  # nobody had anything to say
         return
     for name in names:
-        if is_for(name, guard):
+        if is_for(name, os.getpid(), since):
             try:
                 known[name] = Report.load(os.path.join(folder, name))
             except ReportError as error:
