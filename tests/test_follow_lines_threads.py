@@ -63,3 +63,13 @@ def test_the_last_piece_may_be_given_up_in_another_thread() -> None:
     told = situation("stopped_from_another_thread")
     assert len(told["writes"]) == 1
     assert (told["running"], told["tracing"], told["frame"]) == (False, False, True)
+
+
+@pytest.mark.parametrize("allocator", ["default", "debug"])
+def test_memory_may_be_unmapped_while_others_compare(allocator: str) -> None:
+    environment = {} if allocator == "default" else {"PYTHONMALLOC": allocator}
+    told = child("dying_owners.py", 4, 200, **environment)
+    assert (told["errors"], told["why"], told["running"]) == ([], None, False)
+    assert told["watched"] == 800
+    if REACHES_RUNNING_THREADS:
+        assert told["written"] == 1600

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import weakref
 from collections import Counter
 from threading import get_ident
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 
 WRITES_A_LINE: Final = 20
 """Writes kept for one piece of memory and one line between two collections; more are only counted."""
-PATIENCE: Final = 1.0
+PATIENCE: Final = 2.0
 """Seconds a thread waits for another's look. Longer means a deadlock with a lock of the user's: following then ends."""
 _ERRORS: Final = 20
 _FINE_LINES: Final = 256
@@ -54,7 +53,6 @@ class LineFollower:
 
     def __init__(self) -> None:
         self.why: str | None = None
-        self.running = False
         self.also: Callable[[], None] | None = None
         self.writer_of: Callable[[int], Writer] | None = None
         """Asked right after a write for the key's writer; called in the middle of a look, must take no lock."""
@@ -67,6 +65,7 @@ class LineFollower:
         self._writes: list[Write] = []
         self._told: Counter[tuple[int, str, int]] = Counter()
         self._lost_slot = False
+        self._entered = False
         _followers.add(self)
 
     def watch(
@@ -93,35 +92,32 @@ class LineFollower:
             False when lines cannot be followed (``why`` says why) or the memory is gone.
         """
         pieces = self._pieces
-        lock = pieces.lock
-        if not lock.acquire(timeout=PATIENCE):
+        if not pieces.enter(PATIENCE):
             return False
         try:
-            if not self.running and not self._begin():
-                return False
-            added = pieces.add(key, offset, address, nbytes, hold, grain)
+            return (self.running or self._begin()) and pieces.add(key, offset, address, nbytes, hold, grain)
         finally:
-            lock.release()
-        if not pieces:
-            self.stop()
-        return added
+            pieces.leave()
+            self._settle()
 
     def put(self, key: int, view: memoryview) -> bool:
         """Have a few bytes more compared, such as the end of the page log. Their change calls ``also``, no more."""
-        return self._pieces.put(key, view)
+        if not self._pieces.enter(PATIENCE):
+            return False
+        try:
+            return self._pieces.put(key, view)
+        finally:
+            self._pieces.leave()
+            self._settle()
 
     def unwatch(self, key: int) -> None:
         """Read the memory of ``key`` no more. At any moment, from any thread, in weak reference callbacks too."""
         self._look(patience=0)
         self._pieces.remove(key)
-        if not self._pieces:
-            self.stop()
+        self._settle()
 
     def collect(self) -> list[Write]:
         """The writes seen since the last call, oldest first."""
-        if self._pieces and not self.running and self.why is None:  # the last one went while another one came
-            with self._pieces.lock:
-                self._begin()
         self._look(PATIENCE)
         writes, self._writes = self._writes, []
         self._told.clear()
@@ -129,9 +125,13 @@ class LineFollower:
 
     def stop(self) -> None:
         """End following. Threads that cannot be reached from here let go at their next line."""
-        if self.running:
-            self._look(patience=0)
-            self._end()
+        self._look(patience=0)
+        self._end()
+
+    @property
+    def running(self) -> bool:
+        """Whether lines are followed."""
+        return self._entered and not self._pieces.resting
 
     @property
     def stolen(self) -> bool:
@@ -181,21 +181,37 @@ class LineFollower:
             self.why = "another follower of this package is at work"
         if self.why is not None:
             return False
+        if self._entered:  # ended, but not yet left
+            self._clean_up()
         self._lost_slot = False
         self._pieces.wake()
         _at_work = self
-        self.running = self._enter()
-        if self.running:
-            self._lineup.start()
-            self._pieces.renew()
-        else:
+        self._entered = True
+        if not self._enter():
+            self._entered = False
             self._pieces.rest()
-        return self.running
+            return False
+        self._lineup.start()
+        return True
 
     def _end(self) -> None:
-        self.running = False
+        self._pieces.rest()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Leave, if following has ended or nothing is left to follow. Whoever comes out of the pieces settles last."""
+        pieces = self._pieces
+        while self._entered and (pieces.resting or not pieces) and pieces.enter(patience=0):
+            try:
+                if self._entered and (pieces.resting or not pieces):
+                    self._clean_up()
+            finally:
+                pieces.leave()
+
+    def _clean_up(self) -> None:
         self._pieces.rest()
         self._pieces.clear()
+        self._entered = False
         self._leave()
 
     def _gave_up(self) -> str | None:
@@ -233,30 +249,28 @@ class LineFollower:
 
     def _blame(self, me: Suspect, patience: float) -> list[object] | None:
         pieces = self._pieces
-        lock = pieces.lock
-        if not lock.acquire(timeout=patience):
-            if patience:
+        if not pieces.enter(patience):
+            if patience and not pieces.within():
                 self._despair()
             return None
         try:
             pieces.halt()  # a thread lined up in one line must not be able to write in the next
             self._lineup.line_up(me.thread)
             found, owners = pieces.take()
-            if owners is None:
-                return None
             if found:
                 self._write(found, self._lineup.judge(me))
             self._lineup.renewed()
             return owners
         finally:
             pieces.resume()
-            lock.release()
+            pieces.leave()
+            self._settle()
 
     def _despair(self) -> None:
         """Somebody's look has not come to its end: rather no line than a program that waits at every line."""
         self.why = f"a look at the memory took longer than {PATIENCE:g} s"
+        self._pieces.forget_lock()
         self._end()
-        self._pieces.lock = threading.RLock()
 
     def _write(self, found: list[Difference], verdict: Verdict) -> None:
         exact = verdict.exact and not self.stolen
@@ -296,11 +310,10 @@ class LineFollower:
 
     def _abandon(self) -> None:
         """In a forked child: nobody follows here, and no lock is held by a thread that does not exist."""
-        self._pieces.lock = threading.RLock()
+        self._pieces.forget_lock()
         self.also = None
         self._writes = []
-        if self.running:
-            self._end()
+        self._end()
 
 
 _followers: weakref.WeakSet[LineFollower] = weakref.WeakSet()

@@ -128,7 +128,7 @@ class MonitoringFollower(LineFollower):
         self._api.set_local_events(self._tool, code, wanted)
 
     def _refine(self, code: CodeType, line: int) -> None:
-        if self.running and self._tool is not None:
+        if self._tool is not None:
             # Instructions of other lines were switched off one by one; off and on again brings this line's back.
             self._api.set_local_events(self._tool, code, 0)
             self._follow(code)

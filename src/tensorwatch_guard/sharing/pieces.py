@@ -1,4 +1,4 @@
-"""The watched pieces of memory and what they held when last looked at, arranged so that one C comparison asks them all.
+"""The watched pieces of memory and what they held when last looked at, so that one C comparison asks them all.
 
 ``snapshots != live`` compares a list of bytearrays with a list of memoryviews without running a line of Python, so
 under the interpreter lock nothing can free the memory meanwhile. The bytearray must stand on the left: the other way
@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import weakref
 from dataclasses import dataclass
+from functools import partial
+from operator import setitem
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -41,6 +45,7 @@ class Piece:
     grain: int = 1
     slot: int = 0
     gone: bool = False
+    guard: weakref.ref[Any] | None = None
 
 
 class Difference(NamedTuple):
@@ -62,21 +67,53 @@ def differing(before: bytes, after: bytes) -> tuple[int, int]:
 class Pieces:
     """All pieces of one follower.
 
-    ``add`` and ``take`` run under ``lock``; ``remove`` needs none and may come at any moment, from weak reference
-    callbacks and in the middle of the other two. Slot 0 is no memory: while it differs, every trace function looks
+    ``add``, ``put`` and ``take`` are for who has entered; ``remove`` may come at any moment, from weak reference
+    callbacks and in the middle of the others. Slot 0 is no memory: while it differs, every trace function looks
     closer, finds out that following has ended and lets go, or waits for the look that is under way.
     """
 
     def __init__(self) -> None:
         self.live: list[Any] = [None]
         self.snapshots: list[Any] = [RESTING]
-        self.lock = threading.RLock()
         self._by_key: dict[int, tuple[Piece, ...]] = {}
         self._free: list[int] = []
-        self._busy = False
+        self._lock = threading.Lock()
+        self._inside: dict[int, threading.Lock] = {}
 
     def __bool__(self) -> bool:
         return any(pieces[0].told for pieces in tuple(self._by_key.values()))
+
+    def enter(self, patience: float) -> bool:
+        """Be the only one to add and look; False after ``patience`` seconds, or if this thread is inside already."""
+        me = get_ident()
+        if me in self._inside:
+            return False
+        lock = self._inside[me] = self._lock
+        try:
+            entered = lock.acquire(timeout=patience) if patience else lock.acquire(blocking=False)
+        except BaseException:  # the user's, from a signal handler
+            self._inside.pop(me, None)
+            raise
+        if not entered:
+            self._inside.pop(me, None)
+        return entered
+
+    def leave(self) -> None:
+        """Let others enter."""
+        self._inside.pop(get_ident()).release()
+
+    def within(self) -> bool:
+        """Whether it is this thread that has entered: a destructor may ask in the middle of anything."""
+        return get_ident() in self._inside
+
+    def forget_lock(self) -> None:
+        """Do without the one inside, who will not come out: a thread that a fork left behind, or that is stuck."""
+        self._lock = threading.Lock()
+
+    @property
+    def resting(self) -> bool:
+        """True while nobody follows."""
+        return self.snapshots[0] is RESTING
 
     def rest(self) -> None:
         """Make every comparison differ: whoever still follows lets go at its next line."""
@@ -87,7 +124,7 @@ class Pieces:
         self.snapshots[0] = None
 
     def halt(self) -> None:
-        """Under the lock: have every thread wait for it at the end of its line, changed memory or not."""
+        """Have every thread wait at the end of its line, whether memory has changed or not."""
         if self.snapshots[0] is None:
             self.snapshots[0] = _HALTED
 
@@ -105,37 +142,34 @@ class Pieces:
         hold: Callable[[], object | None],
         grain: int = 1,
     ) -> bool:
-        """Watch memory from now on. False when its owner is gone or the call comes in the middle of another one."""
+        """Watch memory from now on. False when its owner is gone."""
         owner = hold()
         if owner is None or nbytes <= 0:
             return False
         view = _memoryview(address, nbytes, _READ_ONLY)
-        added = self._install(Piece(key, offset, view, hold, told=True, grain=grain))
+        added = self._install(Piece(key, offset, view, hold, told=True, grain=grain), owner)
         del owner  # held until here: its end calls remove, and there must be a piece to remove
         return added
 
     def put(self, key: int, view: memoryview) -> bool:
         """Have a few bytes more compared, in place of those put there before. Their change only asks for a look."""
         self.remove(key)
-        return self._install(Piece(key, 0, view, lambda: view, told=False))
+        return self._install(Piece(key, 0, view, lambda: view, told=False), None)
 
-    def _install(self, piece: Piece) -> bool:
-        with self.lock:
-            if self._busy:
-                return False
-            self._busy = True
-            try:
-                piece.slot = self._slot()
-                self._by_key[piece.key] = (*self._by_key.get(piece.key, ()), piece)
-                whole = slice(None)
-                snapshot, view, slot = bytearray(len(piece.view)), piece.view, piece.slot
-                # No call in these lines: no other thread runs between the copy and the first comparison.
-                snapshot[whole] = view
-                self.snapshots[slot] = snapshot
-                self.live[slot] = view
-            finally:
-                self._busy = False
-        return True
+    def _install(self, piece: Piece, owner: object | None) -> bool:
+        piece.slot = self._slot()
+        piece.guard = _guard(owner, self.live, piece.slot)
+        self._by_key[piece.key] = (*self._by_key.get(piece.key, ()), piece)
+        whole = slice(None)
+        snapshot, view, slot = bytearray(len(piece.view)), piece.view, piece.slot
+        # No call in these lines: no other thread runs between the copy and the first comparison.
+        snapshot[whole] = view
+        self.snapshots[slot] = snapshot
+        self.live[slot] = view
+        if piece.gone:  # removed while it stood in no slot yet
+            self.live[slot] = None
+            self.snapshots[slot] = None
+        return not piece.gone
 
     def _slot(self) -> int:
         if len(self._free) == len(self.live) - 1:  # all empty, and every removal has come to its end
@@ -150,36 +184,26 @@ class Pieces:
     def remove(self, key: int) -> None:
         """Stop reading the memory of ``key``: at once, and for whoever is in the middle of a look."""
         for piece in self._by_key.pop(key, ()):
+            if piece.gone:
+                continue
             piece.gone = True
+            piece.guard = None
             self.live[piece.slot] = None
             self.snapshots[piece.slot] = None
             self._free.append(piece.slot)
-
-    def renew(self) -> None:
-        """Forget what has changed while nobody followed: whose line that was cannot be known. Under the lock."""
-        self.take()
 
     def clear(self) -> None:
         """Remove all."""
         for key in tuple(self._by_key):
             self.remove(key)
 
-    def take(self) -> tuple[list[Difference], list[object] | None]:
-        """What has changed since the last look, and the owners held for it: drop those after the lock is given back.
-
-        The owners are None when a destructor asks in the middle of this very function or of ``add``.
-        """
+    def take(self) -> tuple[list[Difference], list[object]]:
+        """What has changed since the last look, and the owners held for it: drop those after leaving."""
         found: list[Difference] = []
         owners: list[object] = []
-        if self._busy:
-            return found, None
-        self._busy = True
-        try:
-            for pieces in tuple(self._by_key.values()):
-                for piece in pieces:
-                    self._take(piece, found, owners)
-        finally:
-            self._busy = False
+        for pieces in tuple(self._by_key.values()):
+            for piece in pieces:
+                self._take(piece, found, owners)
         return found, owners
 
     def _take(self, piece: Piece, found: list[Difference], owners: list[object]) -> None:
@@ -187,7 +211,7 @@ class Pieces:
         if piece.gone or self.snapshots[slot] == self.live[slot]:
             return
         owner = _owner(piece)
-        if owner is None:
+        if owner is None or self.live[slot] is not view:
             self.remove(piece.key)
             return
         owners.append(owner)
@@ -210,6 +234,19 @@ class Pieces:
             found.append(
                 Difference(piece.key, offset + first, offset + last, before[first:last], after[first:last])
             )
+
+
+def _guard(owner: object | None, live: list[Any], slot: int) -> weakref.ref[Any] | None:
+    """Take memory out of the comparison the moment its owner dies, without running a line of Python for it.
+
+    NumPy 2.5 frees an array's memory before it calls weak references back, up to 2.4 it was the other way round. The
+    newest reference is called first, so this one comes before that of whoever asked to watch; what it puts into the
+    slot equals nothing, and the next look removes the piece.
+    """
+    try:
+        return weakref.ref(owner, partial(setitem, live, slot))
+    except TypeError:  # no weak references to this one: the caller removes the piece in time
+        return None
 
 
 def _owner(piece: Piece) -> object | None:

@@ -131,7 +131,6 @@ class SettraceFollower(LineFollower):
                 self.why = f"trace function held by {_describe(tracer)}"
                 return False
         _current = self
-        self.running = True
         me, frame = get_ident(), sys._getframe(1)
         self._initial.clear()
         threading.settrace(_first)
