@@ -6,6 +6,7 @@ sites and never with events. What a tally means in words is decided later, when 
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -88,6 +89,18 @@ class Tally:
 Shard = dict[Any, Tally]
 
 
+def task_name() -> str | None:
+    """Thread and task of the asyncio task that runs here: ``MainThread (Task-3)``; None outside of tasks."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return None
+    try:
+        task = asyncio.current_task()
+    except (RuntimeError, AttributeError):  # no loop runs in this thread, or asyncio is being imported
+        return None
+    return f"{threading.current_thread().name} ({task.get_name()})" if task is not None else None
+
+
 class Collector:
     """What one guard has seen. ``first`` is the process's step count when the guard was entered."""
 
@@ -124,6 +137,9 @@ class Collector:
         self._serial += 1
         tally.serial = self._serial
         tally.owner = self
+        task = task_name()
+        if task is not None:
+            tally.threads = frozenset({task})
         shard[key] = tally
         if self.on_new is not None:
             self.on_new()

@@ -34,7 +34,7 @@ class Sum:
     def add(self, thread: str, tally: Tally) -> None:
         """One more thread's share."""
         self.tallies.append(tally)
-        for name in tally.threads or (thread,):
+        for name in sorted(tally.threads or (thread,)):
             self.threads[name] = None
 
 

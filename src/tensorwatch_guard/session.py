@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from .collector import Collector, Tally
+from .collector import Collector, Tally, task_name
 from .current import LOCAL, Happening, Here
 from .sites import FILES, USER, Trail, is_stand_in, trail
 
@@ -31,6 +31,8 @@ _BUILT: Final[tuple[tuple[str, Callable[[], bool]], ...]] = (
     ("mps", lambda: bool(torch._C._has_mps)),
 )
 MOST_FAULTS: Final = 20
+MOST_TASKS: Final = 64
+"""Asyncio tasks that one finding names."""
 NEVER: Final = 1 << 63
 REWRITE_NS: Final = 30_000_000_000
 """Between two rewrites of a report file that was asked for."""
@@ -229,6 +231,8 @@ class Session:
                     tally.details = details()
             elif details is not None:
                 tally.describe(details)
+            if tally.threads is not None and thread is None and len(tally.threads) < MOST_TASKS:  # it was first seen in an asyncio task
+                thread = task_name()
             if thread is not None:
                 tally.threads = (tally.threads or frozenset()) | {thread}
             if collector.heed is not None:
