@@ -6,16 +6,19 @@ Importing this package imports neither torch nor numpy: public names are looked 
 from __future__ import annotations
 
 import sys
-from types import ModuleType
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # as type checkers know it, without importing typing at interpreter start
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from .guard import guard
     from .levels import ConfigError, Limit, limit
     from .policy.allow import allow
     from .policy.violation import GuardViolation, TensorWatchWarning
     from .report.model import Report, ReportError
     from .simulate import simulated_accelerator
+else:
+    ModuleType = type(sys)  # without importing types
 
 __version__ = "0.1.0"
 
