@@ -135,6 +135,8 @@ def watched(
         if not session.collectors or _compiler._is_compiling_flag:
             return wrapped(*args, **kwargs)
         frame = _get_frame(1)
+        if FILES[frame.f_code.co_filename] == OWN and frame.f_back is not None:
+            frame = frame.f_back  # the short way's probe sent it here
         if _tracing() is not None:  # what we ask of tensors would be recorded
             return stand_in(frame)(wrapped, args, kwargs)
         outcome = None

@@ -8,7 +8,7 @@ user's; everything else of ours is skipped with all it calls.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
@@ -18,11 +18,12 @@ _ROOMS: Final = ("collector", "current", "hazards", "in_flight", "memory", "oper
 _hidden: Final[set[CodeType]] = set()
 
 
-def hide(probes: Iterable[CodeType]) -> None:
+def hide(probes: Iterable[CodeType], open_to_dynamo: Collection[CodeType] = ()) -> None:
     """Have Dynamo skip our code; cheap when called again.
 
     Args:
         probes: code that calls the user's: skipped alone, its inner functions with all they call.
+        open_to_dynamo: code that is not hidden.
     """
     mark = _marker()
     if mark is None:
@@ -30,7 +31,7 @@ def hide(probes: Iterable[CodeType]) -> None:
     outer = set(probes)
     inner = {code for probe in outer for code in _nested(probe)} - outer
     for code in (*outer, *inner, *_codes()):
-        if code not in _hidden:
+        if code not in _hidden and code not in open_to_dynamo:
             _hidden.add(code)
             mark(code, code not in outer)
 

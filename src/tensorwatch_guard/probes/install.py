@@ -125,9 +125,12 @@ def resolve(target: str) -> tuple[Any, str] | None:
 class Installation:
     """All probes of the process. ``lay`` and ``lift`` may be called in turn; both undo half-done work on an exception."""
 
-    def __init__(self, hooks: Iterable[tuple[str, Hook]], codes: Iterable[CodeType]) -> None:
+    def __init__(
+        self, hooks: Iterable[tuple[str, Hook]], codes: Iterable[CodeType], open_to_dynamo: Iterable[CodeType] = ()
+    ) -> None:
         self._hooks = [(found, hook) for target, hook in hooks if (found := resolve(target)) is not None]
         self._codes = codes
+        self._open = frozenset(open_to_dynamo)
         self._handles: list[Handle] = []
         self._filled: list[Any] = []
         self._finder = _DynamoFinder(self)
@@ -166,7 +169,7 @@ class Installation:
         except BaseException:
             self.lift()
             raise
-        hide(self._codes)
+        hide(self._codes, self._open)
 
     def lift(self) -> None:
         """Unwrap every target, last first."""

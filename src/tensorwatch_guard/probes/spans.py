@@ -160,6 +160,8 @@ class OptimizerSteps:
 
 
 def _before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
+    if _compiler.is_compiling():  # a compiled step: Dynamo sees an empty hook
+        return
     session = SESSION
     if session.collectors and session.sharing and not _compiler._is_compiling_flag:
         trail = session.trail(_get_frame(1))
@@ -169,6 +171,8 @@ def _before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
 
 
 def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
+    if _compiler.is_compiling():
+        return
     session = SESSION
     if not session.collectors or _compiler._is_compiling_flag:
         return
@@ -183,3 +187,7 @@ def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
 
     frame = _get_frame(1)
     told(session, step)
+
+
+OPEN: Final = (_before_step.__code__, _after_step.__code__)
+"""Code that Dynamo is to look into: skipped, it would break the graph of a compiled optimizer step."""
