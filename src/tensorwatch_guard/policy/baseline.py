@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, Literal
 
 from ..levels import ConfigError
@@ -92,6 +93,10 @@ class Baseline:
     per: Per = "run"
     known: Mapping[str, Known] = field(default_factory=dict)
 
+    def knows(self, finding: Finding) -> bool:
+        """Whether it is let pass, however often."""
+        return key_of(finding) in self.known
+
     def compare(self, report: Report, bites: Callable[[Finding], bool] | None = None) -> Comparison:
         """Hold a report against it.
 
@@ -99,7 +104,7 @@ class Baseline:
             report: what a run, or one test, has found.
             bites: whether a new or increased finding is to fail; by default, those that are a warning or worse.
         """
-        now = {finding.id: finding for finding in _kept(report.findings, bites)}
+        now = pooled(report.findings, bites)
         new = tuple(finding for key, finding in now.items() if key not in self.known and _fails(finding, bites))
         both = [(self.known[key], finding) for key, finding in now.items() if key in self.known]
         more = tuple((k, f) for k, f in both if self._is_more(k, f) and _fails(f, bites))
@@ -111,6 +116,18 @@ class Baseline:
             return False
         rates = self.per == "run" and known.per_step and finding.per_step
         return not rates or finding.per_step > known.per_step * _MORE
+
+
+def key_of(finding: Finding) -> str:
+    """What a finding is matched by: its id; a write by the sharing it wrote through.
+
+    Whether the line of a write is named depends on how often it happened while somebody looked. That the memory is
+    written does not.
+    """
+    shared = sorted(other.id for other in finding.related if other.role == "shared-by")
+    if finding.kind != "mutation" or not shared:
+        return finding.id
+    return blake2b(" ".join(("mutation", *shared)).encode(), digest_size=8).hexdigest()
 
 
 def load(path: str | os.PathLike[str], per: Per = "run") -> Baseline:
@@ -152,7 +169,7 @@ def write(report: Report, path: str | os.PathLike[str], bites: Callable[[Finding
     Raises:
         BaselineError: if the file cannot be written, or something else stands there.
     """
-    known = [entry(finding) for finding in _kept(report.findings, bites)]
+    known = [entry(finding) for finding in pooled(report.findings, bites).values()]
     save(known, path, "run")
     return len(known)
 
@@ -161,7 +178,14 @@ def entry(finding: Finding) -> Known:
     """A finding as a baseline keeps it."""
     where, source = _place(finding)
     return Known(
-        finding.id, finding.kind, finding.op, finding.rule, where, source, finding.count, round(finding.per_step, 4)
+        key_of(finding),
+        finding.kind,
+        finding.op,
+        finding.rule,
+        where,
+        source,
+        finding.count,
+        round(finding.per_step, 4),
     )
 
 
@@ -212,20 +236,21 @@ def _only_over_a_baseline(name: str) -> None:
         raise BaselineError(f"{name} is something else than a baseline; name another file")
 
 
-def _kept(findings: Iterable[Finding], bites: Callable[[Finding], bool] | None) -> list[Finding]:
+def pooled(findings: Iterable[Finding], bites: Callable[[Finding], bool] | None) -> dict[str, Finding]:
     """What a baseline speaks of: the kinds that cost or break something, and what a level asks for; nothing allowed."""
     kept: dict[str, Finding] = {}
     for finding in findings:
         guess = finding.kind == "hazard" and finding.details.get("certain") is False
         if finding.allowed is None and not guess and (finding.kind in KINDS or _fails(finding, bites)):
-            known = kept.get(finding.id)
-            kept[finding.id] = finding if known is None else _together(known, finding)
-    return list(kept.values())
+            known = kept.get(key_of(finding))
+            kept[key_of(finding)] = finding if known is None else _together(known, finding)
+    return kept
 
 
 def _together(one: Finding, other: Finding) -> Finding:
-    """The same expression in two code objects (a cell that ran twice, a function that was made again)."""
-    return replace(one, count=one.count + other.count, per_step=one.per_step + other.per_step)
+    """The same expression in two code objects (a cell that ran twice), or two lines that write through one sharing."""
+    told = other if other.details.get("exact") and not one.details.get("exact") else one
+    return replace(told, count=one.count + other.count, per_step=one.per_step + other.per_step)
 
 
 def _fails(finding: Finding, bites: Callable[[Finding], bool] | None) -> bool:

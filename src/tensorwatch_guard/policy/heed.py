@@ -169,8 +169,8 @@ class Policy:
         return finding is None or self._let_pass(finding)
 
     def _let_pass(self, finding: Finding) -> bool:
-        """Whether the baseline knows it (up to how many, its comparison says at the end), or the user's rule takes it."""
-        known = self.baseline is not None and finding.id in self.baseline.known
+        """Whether the baseline knows it (its comparison says up to how many), or the user's rule takes it."""
+        known = self.baseline is not None and self.baseline.knows(finding)
         return known or ignored(self.session, self.config, finding)
 
     def finding(self, tally: Tally) -> Finding | None:
@@ -294,9 +294,9 @@ class Policy:
         for finding, reason in self.elsewhere:
             found.setdefault(finding.id, (finding, reason))
         if self.baseline is not None and self.over:
-            told = set() if tallies is None else self._raised()
+            raised = set() if tallies is None else self._raised()
             for finding, reason in self.baseline.compare(report, self.bites).reasons():
-                if finding.id not in told:
+                if finding.id not in raised:
                     found.setdefault(finding.id, (finding, reason))
         if not found:
             return None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ..sites import FILES, USER, site_at, site_of
 from ..words import DIRECTIONS
 from .allow import NAMES, bases
+from .baseline import key_of
 from .comments import comments_of
 from .heed import ignored
 
@@ -124,7 +125,7 @@ def vanished(collector: Collector, found: tuple[Finding, ...]) -> Iterator[Remar
     """What the baseline knows and this run did not meet."""
     policy = collector.policy
     if policy is not None and policy.baseline is not None and collector.config.baseline is not None:
-        there = {finding.id for finding in found}
+        there = {key_of(finding) for finding in found}
         for key, known in policy.baseline.known.items():
             if key not in there:
                 yield Remark("TWG802", f"gone: {known}", None)

@@ -239,7 +239,7 @@ class Watch:
             except BaselineError as error:
                 yield f"tensorwatch_guard: {error}"
         elif self._baseline is not None and not partial:
-            gone = [known for key, known in self._baseline.known.items() if key not in gathering.found]
+            gone = [known for key, known in self._baseline.known.items() if key not in gathering.known]
             yield from (f"gone from {path.name}: {known}" for known in gone[:MOST_SHOWN])
             if gone:
                 yield f"{len(gone)} of {path.name} did not happen; --tensorwatch-update-baseline writes it anew"
@@ -268,7 +268,7 @@ def update(path: Path, gathering: Gathering, *, keep: bool) -> str:
     Raises:
         BaselineError: if it cannot be written.
     """
-    known = {key: one.known for key, one in gathering.found.items()}
+    known = gathering.known
     old = load(path, "test").known if path.exists() and keep else {}
     kept = {key: one for key, one in old.items() if key not in known}
     save((*known.values(), *kept.values()), path, "test")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..policy.baseline import Known, entry
+from ..policy.baseline import Known, entry, pooled
 from ..report.schema import from_json
 from ..words import SCHEMA
 
@@ -20,29 +20,24 @@ KEPT_TESTS = 3
 
 
 class Gathered:
-    """One finding in all tests that had it. ``most``: the highest count in any one test."""
+    """One finding in all tests that had it."""
 
-    __slots__ = ("count", "finding", "most", "tests", "tests_in_all")
+    __slots__ = ("count", "finding", "tests", "tests_in_all")
 
     def __init__(self, finding: Finding) -> None:
         self.finding = finding
         self.count = 0
-        self.most = 0
         self.tests: list[str] = []
         self.tests_in_all = 0
 
     def add(self, finding: Finding, test: str) -> None:
-        """One more test that had it."""
+        """One more test that had it; a write whose line is known stands for one whose line is not."""
+        if finding.details.get("exact") and not self.finding.details.get("exact"):
+            self.finding = finding
         self.count += finding.count
-        self.most = max(self.most, finding.count)
         self.tests_in_all += 1
         if len(self.tests) < KEPT_TESTS:
             self.tests.append(test)
-
-    @property
-    def known(self) -> Known:
-        """As a baseline of tests keeps it."""
-        return entry(replace(self.finding, count=self.most, per_step=0.0))
 
 
 class Gathering:
@@ -52,6 +47,8 @@ class Gathering:
         self.tests = 0
         self.to_mend = 0
         self.found: dict[str, Gathered] = {}
+        self.known: dict[str, Known] = {}
+        """As a baseline of tests keeps them: with the highest count that any one test had."""
         self._stale: dict[tuple[str, int], str] = {}
         self._used: set[tuple[str, int]] = set()
         self._complaints: dict[tuple[str, int], str] = {}
@@ -61,8 +58,11 @@ class Gathering:
         self.tests += 1
         findings = from_json({"schema": SCHEMA, "findings": data["findings"]}).findings if data["findings"] else ()
         self.to_mend += any(finding.severity != "note" for finding in findings)
-        for finding in findings:
-            self.found.setdefault(finding.id, Gathered(finding)).add(finding, test)
+        for key, finding in pooled(findings, lambda _: True).items():
+            self.found.setdefault(key, Gathered(finding)).add(finding, test)
+            known = self.known.get(key)
+            if known is None or finding.count > known.count:
+                self.known[key] = entry(replace(finding, per_step=0.0))
         self._used.update((file, line) for file, line in data["used"])
         self._stale.update({(file, line): text for file, line, text in data["stale"]})
         self._complaints.update({(file, line): text for file, line, text in data["complaints"]})
