@@ -132,12 +132,12 @@ def watched(
 
     def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
-        if not session.collectors or _compiler._is_compiling_flag:
+        if not session.collectors:
             return wrapped(*args, **kwargs)
         frame = _get_frame(1)
         if FILES[frame.f_code.co_filename] == OWN and frame.f_back is not None:
             frame = frame.f_back  # the short way's probe sent it here
-        if _tracing() is not None:  # what we ask of tensors would be recorded
+        if _compiler._is_compiling_flag or _tracing() is not None:  # what we ask of tensors would be recorded
             return stand_in(frame)(wrapped, args, kwargs)
         outcome = None
         try:

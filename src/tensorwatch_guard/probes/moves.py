@@ -15,6 +15,7 @@ from .happen import Outcome, watched
 from .install import Hook
 
 _get_frame: Final = sys._getframe
+_tracing: Final = torch._C._get_tracing_state
 
 
 def move(row: Operation) -> Hook:
@@ -24,7 +25,7 @@ def move(row: Operation) -> Hook:
 
     def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
-        if not session.devices and type(instance) in PLAIN and not function_mode_on():
+        if not session.devices and type(instance) in PLAIN and not function_mode_on() and _tracing() is None:
             return wrapped(*args, **kwargs)  # nothing can move
         return long_way(wrapped, instance, args, kwargs)
 
