@@ -161,7 +161,7 @@ def _next_command(report: Report, config: Config, given: argparse.Namespace) -> 
 
 def _add_report(commands: Any) -> None:
     report = commands.add_parser("report", help="show report files, several as one", description="Show report files.")
-    report.add_argument("files", nargs="+", metavar="FILE", help="a report file or a folder of them; several are merged")
+    report.add_argument("files", nargs="+", metavar="FILE", help="a report file or a folder of them; many are merged")
     report.add_argument("--format", default=None, metavar="FORMAT", help="text (default), json, html, markdown, github")
     report.add_argument("-o", "--output", metavar="PATH", help="write there instead; .json and .html name the format")
     report.add_argument("-v", "--verbose", action="store_true", help="show every finding, and every place in full")

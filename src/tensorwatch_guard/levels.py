@@ -26,7 +26,8 @@ FOLLOWS_LEVEL: Final[frozenset[Kind]] = frozenset({"sync", "transfer", "mutation
 
 WORDS: Final[tuple[str, ...]] = (*LEVELS, "warn:implicit", "error:implicit")
 GOOD_WORDS: Final = ", ".join(WORDS)
-GOOD_SETTINGS: Final = f'{GOOD_WORDS}, a whole number (at most so many), or limit(n, per="run"|"step"|"site") (as text: "n/step")'
+GOOD_LIMITS: Final = 'a whole number (at most so many), or limit(n, per="run"|"step"|"site") (as text: "n/step")'
+GOOD_SETTINGS: Final = f"{GOOD_WORDS}, {GOOD_LIMITS}"
 
 _COUNT: Final = re.compile(r"(-?\d+)\s*(?:/\s*(\w+))?")
 

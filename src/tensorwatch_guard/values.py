@@ -84,7 +84,8 @@ def function(value: object, label: str) -> object:
     """A function of one argument, or None."""
     if value is None or callable(value):
         return value
-    raise ConfigError(f"{label}={value!r} is no function; good values: a function that takes a finding and says yes or no")
+    good = "a function that takes a finding and says yes or no"
+    raise ConfigError(f"{label}={value!r} is no function; good values: {good}")
 
 
 def device(value: object, label: str) -> str | None:
