@@ -15,7 +15,7 @@ import torch
 from .sites import TORCH
 
 if TYPE_CHECKING:
-    from .collector import Collector, Shard
+    from .collector import Collector, Shard, Tally
     from .operations import Operation
     from .sites import Trail
 
@@ -59,7 +59,7 @@ class Happening:
 class Here:
     """One thread's state. ``busy`` is set while our own code runs torch or NumPy calls that must not be seen."""
 
-    __slots__ = ("busy", "due", "generation", "kept", "name", "open", "sample", "shards", "told")
+    __slots__ = ("busy", "due", "generation", "kept", "name", "open", "sample", "shards", "told", "traced")
 
     def __init__(self) -> None:
         self.open: Happening | None = None
@@ -68,6 +68,8 @@ class Here:
         """The next read is timed."""
         self.told = 0
         """Syncs and transfers emitted: whether a happening was told is seen from it."""
+        self.traced: tuple[Trail, list[Tally]] | None = None
+        """The last wait that only the trace layer saw: the ops layer may know better what it was."""
         self.due: list[Any] = []
         """What policy has to say once our own work in this thread is done."""
         self.generation = -1

@@ -59,6 +59,8 @@ def _sums(collector: Collector) -> list[Sum]:
         if tally.into is not None:
             folded.append(tally)
             continue
+        if not tally.count:  # taken back: another layer tells it
+            continue
         certain = tally.details.get("certain"), tally.details.get("type")
         key = (tally.kind, tally.op, tally.trail.key, tally.extra and tally.extra.key, id(tally.grant), certain)
         known = sums.get(key)

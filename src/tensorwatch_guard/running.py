@@ -168,7 +168,8 @@ class Running:
         self.session.listen(heard)
 
     def _begin(self, writes: str) -> None:
-        forget()
+        if self._install is None or not self._install.in_place:
+            forget()
         session = self.session
         session.reset()
         session.look_for_devices()

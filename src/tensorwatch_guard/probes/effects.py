@@ -47,7 +47,12 @@ class Effect:
     __slots__ = ("device", "direction", "moves", "name", "overload")
 
     def __init__(
-        self, name: str, overload: str, device: torch.device | None, moves: tuple[Move, ...], direction: Direction | None
+        self,
+        name: str,
+        overload: str,
+        device: torch.device | None,
+        moves: tuple[Move, ...],
+        direction: Direction | None,
     ) -> None:
         self.name = name
         self.overload = overload
@@ -108,7 +113,7 @@ class Effect:
 def effects_of(
     row: Operation, overload: str, types: Sequence[type], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> tuple[Effect, ...]:
-    """What a call with these arguments does: a wait, or moves, one effect a direction; nothing for stand-ins of tensors."""
+    """What a call with these arguments does: a wait, or moves, one effect a direction. Stand-ins do nothing."""
     if types and any(kind.__name__ in _STAND_INS for kind in types):
         return ()
     if _modes():  # a mode of the user's must not see our questions (is_pinned is an operation)
@@ -150,7 +155,7 @@ def _device_of(values: Iterable[Any]) -> torch.device | None:
 def _name(row: Operation, overload: str, args: Sequence[Any]) -> str:
     """``_linalg_check_errors`` is told which function asked."""
     if overload.startswith("aten._linalg_check_errors") and len(args) > 1 and isinstance(args[1], str):
-        return f"torch.{args[1]}"
+        return args[1] if args[1].startswith("torch.") else f"torch.{args[1]}"
     return row.name
 
 

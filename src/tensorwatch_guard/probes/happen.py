@@ -186,7 +186,7 @@ def _first_word(session: Session, outcome: Outcome, before: Step | None) -> Exce
     return contained(session, outcome.row.name, before, outcome) if before is not None else None
 
 
-def contained(session: Session, name: str, step: Step, outcome: Outcome) -> Exception | None:
+def contained(session: Session, name: str, step: Callable[[Session, Any], None], outcome: Any) -> Exception | None:
     """Run a step of ours. A violation is handed back to be raised; any other exception is a fault of ours."""
     here = LOCAL.here
     here.busy = True

@@ -1,15 +1,15 @@
 """The ops layer, ``guard(ops=True)``: a dispatch mode that sees every operation, also in C++, hooks and backward.
 
-It stands at the bottom of each thread's stack of modes, so that a mode of the user's that comes or goes finds its own on
-top. Most operations concern nobody: one dictionary look-up and they are passed on. An operation with a watched call open
-confirms it; one that no call explains is a finding of its own, ``via`` its overload.
+It stands at the bottom of each thread's stack of modes, so that a mode of the user's that comes or goes finds its own
+on top. Most operations concern nobody: one dictionary look-up and they are passed on. An operation with a watched call
+open confirms it; one that no call explains is a finding of its own, ``via`` its overload.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter_ns
 from types import CodeType
 from typing import Any, Final
@@ -32,20 +32,22 @@ _get_frame: Final = sys._getframe
 _compiler: Final = torch.compiler
 _function_mode_on: Final = torch._C._is_torch_function_mode_enabled
 _without_functions: Final = torch._C.DisableTorchFunction
-_plainly: Final = torch._C._disabled_torch_function_impl
+_has_function: Final = torch._C._has_torch_function
 _push: Final = torch._C._push_on_torch_dispatch_stack
 _pop: Final = torch._C._pop_torch_dispatch_stack
-_NOTHING: Final[dict[str, Any]] = {}
+_NUMBERS: Final = {bool: torch.bool, int: torch.int64, float: torch.float64, complex: torch.complex128}
 
 
 class Plan:
     """What there is to know of an overload. ``dull``: nothing of it concerns us."""
 
-    __slots__ = ("call", "dull", "func", "lost", "name", "row", "rows", "silent")
+    __slots__ = ("call", "careful", "dull", "func", "lost", "name", "row", "rows", "silent")
 
     def __init__(self, func: Any) -> None:
         self.func = func
         self.call: Callable[..., Any] = func
+        self.careful = True
+        """It must not be called straight: its arguments may bring functions of the user's along."""
         self.name = str(func)
         self.row: Operation | None = None
         self.lost: tuple[Argument, ...] = ()
@@ -57,6 +59,8 @@ class Plan:
             self.row = row_of(self.name)
             self.lost = written_arguments(func) if loses_bumps(func) else ()
             self.silent = self.lost or silently_written(func, self.name)
+            kinds = {str(one.type) for one in func._schema.arguments}
+            self.careful = any("Tensor" in kind and "[]" in kind for kind in kinds)
         self.dull = self.row is None and not self.silent
 
     def as_told(self, name: str) -> Operation:
@@ -70,10 +74,31 @@ class Plan:
         """The operation itself, unseen by function modes and ``__torch_function__``, as the call from C++ was."""
         if types or self.call is self.func:
             return self.func(*args, **kwargs)
-        if _function_mode_on():
-            with _without_functions():
+        with _without_functions():
+            try:
                 return self.call(*args, **kwargs)
-        return _plainly(self.call, types, args, kwargs)
+            except RuntimeError as error:
+                again = self.with_tensors(args, error)
+                if again is None:
+                    raise
+            return self.call(*again, **kwargs)
+
+    def with_tensors(self, args: Sequence[Any], error: Exception) -> list[Any] | None:
+        """The arguments once more with tensors for numbers; None where those were not the trouble.
+
+        PyTorch hands a mode a number for a tensor that stands for one. Most operations take it back; the others refuse
+        it before anything has run.
+        """
+        if "but instead found type" not in str(error):
+            return None
+        kinds = [str(one.type) for one in self.func._schema.arguments[: len(args)]]
+        pairs = list(zip(args, kinds, strict=False))
+        if not any(type(value) in _NUMBERS and kind == "Tensor" for value, kind in pairs):
+            return None
+        return [
+            torch.tensor(value, dtype=_NUMBERS[type(value)]) if type(value) in _NUMBERS and kind == "Tensor" else value
+            for value, kind in pairs
+        ]
 
 
 class Call:
@@ -98,7 +123,7 @@ class OpsMode(TorchDispatchMode):
     is_tensorwatch = True
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.on = False
         self.plans: dict[int, Plan] = {}
 
@@ -118,9 +143,15 @@ class OpsMode(TorchDispatchMode):
         if plan is None:
             plan = self.plans[id(func)] = Plan(func)
         if plan.dull or not self.on:
-            if types or _function_mode_on():
+            if kwargs or plan.careful or types or _function_mode_on() or _has_function(args):
                 return plan.run(types, args, kwargs or {})
-            return _plainly(plan.call, types, args, kwargs or {})
+            # Straight to the operation: what stands between would tell PyTorch's warnings at this line.
+            try:
+                return plan.call(*args)
+            except RuntimeError as error:
+                if plan.with_tensors(args, error) is None:
+                    raise
+            return plan.run(types, args, {})
         return _look(plan, types, args, kwargs or {})
 
 
@@ -158,7 +189,9 @@ def _watch(session: Session, here: Here, plan: Plan, types: Any, args: Any, kwar
     return result
 
 
-def _tell(session: Session, here: Here, plan: Plan, found: tuple[Effect, ...], types: Any, args: Any, kwargs: Any) -> Any:
+def _tell(
+    session: Session, here: Here, plan: Plan, found: tuple[Effect, ...], types: Any, args: Any, kwargs: Any
+) -> Any:
     """An operation that waits or moves data: part of an open happening, or a happening of its own."""
     __tracebackhide__ = True
     at = session.trail(_get_frame(1))
@@ -183,7 +216,8 @@ def _tell(session: Session, here: Here, plan: Plan, found: tuple[Effect, ...], t
     finally:
         here.open = outer
     elapsed = perf_counter_ns() - started
-    seen_by = ["ops", "trace"] if happening.waits else ["ops"]
+    hidden = plan.name.startswith("aten.lift_fresh") and trace_taken_back(here, at)
+    seen_by = ["ops", "trace"] if happening.waits or hidden else ["ops"]
 
     def step(session: Session, _: Any) -> None:
         for effect in found:
@@ -193,6 +227,17 @@ def _tell(session: Session, here: Here, plan: Plan, found: tuple[Effect, ...], t
     if violation is not None:
         raise violation
     return result
+
+
+def trace_taken_back(here: Here, at: Trail) -> bool:
+    """Whether the copy behind ``lift_fresh``, which modes do not see, was told by the trace layer. It is told once."""
+    traced, here.traced = here.traced, None
+    if traced is None or traced[0].key != at.key:
+        return False
+    for tally in traced[1]:
+        tally.count -= 1
+        tally.blocking -= 1
+    return True
 
 
 # -- where it is in force ----------------------------------------------------------------------------------------------
@@ -283,7 +328,7 @@ class OpsLayer:
 
 
 def _users_modes() -> list[Any]:
-    """This thread's modes but PyTorch's own (fake, proxy, functional), which have places of their own; the top one last."""
+    """This thread's modes, the top one last, but PyTorch's own (fake, proxy...), which have places of their own."""
     modes = [torch._C._get_dispatch_stack_at(place) for place in range(torch._C._len_torch_dispatch_stack())]
     return [mode for mode in modes if not mode.is_infra_mode()]
 
@@ -300,7 +345,14 @@ def _bootstrap_inner(thread: threading.Thread) -> None:
 CODES: Final[frozenset[CodeType]] = frozenset(
     function.__code__
     for function in (
-        OpsMode.__torch_dispatch__, Plan.run, _look, _watch, _tell, torch_writes.follow, OpsLayer.run_thread, _bootstrap_inner,
+        OpsMode.__torch_dispatch__,
+        Plan.run,
+        _look,
+        _watch,
+        _tell,
+        torch_writes.follow,
+        OpsLayer.run_thread,
+        _bootstrap_inner,
     )
 )
 """What calls the user's code: Dynamo skips it, and nothing that it calls."""

@@ -1,7 +1,7 @@
 """Writes to shared memory that autograd's counter shows late or never: fused and foreach optimizers, AMP, BatchNorm.
 
-The ops layer stands around the very call, so the memory is compared before and after it: what differs was written there, by
-torch, by this thread and on this line.
+The ops layer stands around the very call, so the memory is compared before and after it: what differs was written
+there, by torch, by this thread and on this line.
 """
 
 from __future__ import annotations

@@ -78,15 +78,17 @@ def _call_back(backend: str) -> Callable[..., None]:
         if frame is None:
             return
         try:
-            session.emit(
+            at = session.trail(frame)
+            tallies = session.emit(
                 "sync",
                 "sync inside an operation",
-                session.trail(frame),
+                at,
                 blocking=True,
                 implicit=True,
                 via=(operation or _innermost_torch(frame),),
                 details={"device": f"{backend}{session.device_suffix}", "seen_by": ["trace"]},
             )
+            here.traced = at, tallies
         except Exception as error:
             session.fault("trace", error)
 
