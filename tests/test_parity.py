@@ -7,6 +7,7 @@ Each group of programs runs once bare and once in every mode, in processes of it
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,18 @@ IN_MODES = {
 }
 
 
+KNOWN = {"ops": re.compile(r"[./]grad(#\d+)?/version: ")}
+"""Mode -> differences that PyTorch makes under every dispatch mode, an empty one too.
+
+While a mode is on, the engine adds up several gradients of one tensor out of place: equal bits, fewer version bumps.
+"""
+
+
+def known(mode: str, line: str) -> bool:
+    """Whether a difference is one of those."""
+    return mode in KNOWN and KNOWN[mode].search(line) is not None
+
+
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all workers of one run of the tests share."""
@@ -38,8 +51,16 @@ def test_the_guard_changes_nothing(folder: Path, group: str, mode: str) -> None:
     outcome = run_modes(group, [mode], cache=folder / "inductor")[mode]
     if outcome.unavailable:
         pytest.skip(outcome.unavailable)
-    found = {name: differences(name, bare, outcome) for name in programs_of(group)}
-    assert not any(found.values()), "\n".join(shown(lines) for lines in found.values() if lines)
+    told = {name: differences(name, bare, outcome) for name in programs_of(group)}
+    found = {name: [line for line in lines if not known(mode, line)] for name, lines in told.items()}
+    if any(found.values()):
+        pytest.fail("\n".join(shown(lines) for lines in found.values() if lines), pytrace=False)
+
+
+def test_an_empty_dispatch_mode_has_the_known_differences() -> None:
+    outcomes = run_modes("training", ["bare", "swallows_versions"], ["lstm"])
+    found = differences("lstm", outcomes["bare"], outcomes["swallows_versions"])
+    assert any(known("ops", line) for line in found), shown(found)
 
 
 def test_every_group_and_every_mode_has_its_turn() -> None:

@@ -455,6 +455,7 @@ def run_situations() -> dict[str, list[str]]:
     """Each situation with the state before and after it held together."""
     work()  # what PyTorch itself sets up at the first use is none of the guard's
     told: dict[str, list[str]] = {}
+    kept = {owner: dict(vars(owner)) for owner in (torch, torch.Tensor)}
     for situation in SITUATIONS:
         before = state()
         try:
@@ -462,7 +463,18 @@ def run_situations() -> dict[str, list[str]]:
         except Exception:
             told[situation.__name__] = [traceback.format_exc()[-1500:]]
         told[situation.__name__] += changes(before, state())
+        _repair(kept)
     return told
+
+
+def _repair(kept: dict[Any, dict[str, Any]]) -> None:
+    """Put back what a situation left changed, so that the next one tells of itself only."""
+    for owner, names in kept.items():
+        for name in [name for name in vars(owner) if name not in names]:
+            delattr(owner, name)
+        for name, value in names.items():
+            if vars(owner).get(name) is not value:
+                setattr(owner, name, value)
 
 
 # --- dynamo
