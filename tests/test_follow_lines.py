@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 
 import pytest
@@ -9,10 +10,16 @@ import pytest
 from follow_children import child, marked
 
 
+no_columns = pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 knows no columns")
+
+
 def situation(name: str) -> dict:
     return child("situations.py", name)
 
 
+@pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="3.10 frees a deleted local at the next event: ``del o``"
+)
 def test_every_writing_line_is_blamed_and_no_other() -> None:
     told = child("marked_lines.py")
     assert (told["started"], told["why"], told["errors"]) == (True, None, [])
@@ -25,6 +32,7 @@ def test_every_writing_line_is_blamed_and_no_other() -> None:
     assert (told["running"], told["tracing"]) == (False, False)
 
 
+@no_columns
 def test_columns_are_known_from_the_second_time_on() -> None:
     first, second, third = situation("columns")["writes"]
     assert (first["columns"], first["first"], first["last"]) == (None, 6, 16)
@@ -32,6 +40,7 @@ def test_columns_are_known_from_the_second_time_on() -> None:
     assert (third["columns"], third["first"]) == ([33, 37], 14)
 
 
+@no_columns
 def test_columns_in_a_loop_that_is_never_left() -> None:
     assert [write["columns"] for write in situation("columns_of_a_loop_that_goes_on")["writes"]] == [
         None, [8, 12], [18, 26], [8, 12], [18, 26],

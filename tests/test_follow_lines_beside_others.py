@@ -53,7 +53,8 @@ def test_a_debugger_that_comes_later_wins_and_no_write_is_exact_from_then_on() -
 
 
 def test_a_debugger_meets_no_events_it_does_not_know() -> None:
-    assert [write["columns"] for write in situation("debugger_after_columns")["writes"]] == [None, [8, 12]]
+    told = situation("debugger_after_columns")  # it would complain on stderr, which is to be empty
+    assert [write["exact"] for write in told["writes"]] == [True, True]
 
 
 def test_a_suspended_generator_lets_go_when_it_goes_on() -> None:
