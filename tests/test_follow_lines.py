@@ -9,7 +9,6 @@ import pytest
 
 from follow_children import child, marked
 
-
 no_columns = pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 knows no columns")
 
 
