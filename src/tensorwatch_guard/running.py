@@ -27,6 +27,7 @@ from .policy.violation import GuardViolation, TensorWatchWarning
 from .probes.calls import installation
 from .probes.install import Installation
 from .probes.ops import LAYER
+from .probes.patterns import PATTERNS
 from .probes.spans import OptimizerSteps, told
 from .probes.trace import TraceLayer
 from .session import NEVER, REWRITE_NS, SESSION
@@ -174,6 +175,7 @@ class Running:
         session.reset()
         session.look_for_devices()
         session.memory = Memory(session, writes)
+        PATTERNS.clear()
         if self._install is None:
             self._install = installation()
         try:

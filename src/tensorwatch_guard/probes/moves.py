@@ -13,6 +13,7 @@ from ..operations.copies import move_of
 from ..session import SESSION, Session
 from .happen import Outcome, watched
 from .install import Hook
+from .patterns import PATTERNS
 
 _get_frame: Final = sys._getframe
 _tracing: Final = torch._C._get_tracing_state
@@ -73,7 +74,7 @@ def transfer(
         elif found.direction in ("h2d", "d2h"):
             host = source if found.direction == "h2d" else target
             memory.hazards.in_flight.start(outcome.row.name, outcome.trail, host, to_host=found.direction == "d2h")
-    session.emit(
+    tallies = session.emit(
         "transfer",
         outcome.row.name,
         outcome.trail,
@@ -91,6 +92,7 @@ def transfer(
             "seen_by": outcome.seen_by,
         },
     )
+    PATTERNS.moved(session, found.direction, source, target, outcome.trail, tallies)
 
 
 def module(row: Operation) -> Hook:

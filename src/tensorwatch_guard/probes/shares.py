@@ -29,6 +29,7 @@ from ..sites import FILES, USER
 from .happen import Outcome, refused, watched
 from .install import Hook
 from .moves import transfer
+from .patterns import PATTERNS
 from .stand_in import stand_in, strip
 
 _get_frame: Final = sys._getframe
@@ -184,7 +185,7 @@ def _built_on_device(session: Session, outcome: Outcome, data: Any, result: Tens
     if isinstance(data, list | tuple) and any(isinstance(value, Tensor) and not on_cpu(value) for value in data):
         outcome.sync(result)
         return
-    session.emit(
+    tallies = session.emit(
         "transfer",
         outcome.row.name,
         outcome.trail,
@@ -198,6 +199,7 @@ def _built_on_device(session: Session, outcome: Outcome, data: Any, result: Tens
             "non_blocking": False, "seen_by": outcome.seen_by,
         },
     )
+    PATTERNS.built(session, data, outcome.trail, tallies)
 
 
 def _is_data(value: object) -> bool:
