@@ -67,10 +67,42 @@ def _sums(collector: Collector) -> list[Sum]:
         if known is None:
             known = sums[key] = Sum(tally)
         known.add(thread, tally)
+    folded += _held_by_lines(sums)
     by_tally = {id(tally): one for one in sums.values() for tally in one.tallies}
     for tally in folded:
         by_tally[id(tally.into)].folded.append(tally)
     return sorted(sums.values(), key=lambda one: min(tally.serial for tally in one.tallies))
+
+
+def _held_by_lines(sums: dict[tuple[object, ...], Sum]) -> list[Tally]:
+    """Intervals that hold a line which is named already for memory of the same site: they give way to it."""
+    lines = [one.first for one in sums.values() if one.first.kind == "mutation" and one.first.extra is None]
+    given_way: list[Tally] = []
+    for key, one in list(sums.items()):
+        interval = one.first
+        if interval.kind != "mutation" or interval.extra is None:
+            continue
+        line = next((line for line in lines if _same_story(line, interval) and _holds(interval, line)), None)
+        if line is not None:
+            for tally in one.tallies:
+                tally.into = line
+            given_way += one.tallies
+            del sums[key]
+    return given_way
+
+
+def _same_story(line: Tally, interval: Tally) -> bool:
+    writers = {line.details.get("writer"), interval.details.get("writer")} - {"unknown"}
+    shared = {link.trail.key for link in line.links.values()} & {link.trail.key for link in interval.links.values()}
+    return len(writers) <= 1 and bool(shared)
+
+
+def _holds(interval: Tally, line: Tally) -> bool:
+    """Whether a line lies between the ends; where a loop turned or a function was left, every line does."""
+    first, last, at = interval.extra.site if interval.extra else None, interval.trail.site, line.trail.site
+    if first is None or last is None or at is None or first.function != last.function or first.line >= last.line:
+        return True
+    return at.function != first.function or first.line <= at.line <= (last.end_line or last.line)
 
 
 def _consumed(sums: Iterable[Sum]) -> dict[tuple[object, ...], list[Tally]]:
