@@ -1,7 +1,7 @@
 """What several transfers say together: memory that goes to and fro, a constant copied again, memory filled, then moved.
 
-Told as ``details["pattern"]`` of the transfers' own findings; ``report/hints.py`` makes advice of it. Everything kept here
-is bounded, and kept by site.
+Told as ``details["pattern"]`` of the transfers' own findings; ``report/hints.py`` makes advice of it. Everything kept
+here is bounded, and kept by site.
 """
 
 from __future__ import annotations
