@@ -14,7 +14,7 @@ from .hazards import WRITE, Hazards
 from .sharing.differences import describe
 from .sharing.moments import Moment, Mutation, now
 from .sharing.nursery import may_be_born
-from .sharing.owners import Owner, is_file_backed, owner_of, region_of
+from .sharing.owners import Owner, is_file_backed, last_array, owner_of, region_of
 from .sharing.writes import Writes
 from .sites import NOWHERE, Trail
 from .words import Region, Site
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _LEFT: Final[list[object]] = []
 """What a forked child was born with."""
+CENSUS: Final = "shared before the guard"
 MODES: Final = ("off", "check", "auto", "exact")
 
 
@@ -84,6 +85,30 @@ class Memory:
             implicit=row.implicit,
             details=lambda: alias_details(direction, region, tensor),
         )
+
+    def take_census(self) -> None:
+        """Memory that tensors and arrays share already, however they came to: it is followed from now on, too."""
+        from .sharing.census import groups
+
+        for group in groups():
+            tensors = [one for member in group.members if isinstance(one := member.ref(), torch.Tensor)]
+            arrays = [one for member in group.members if (one := member.ref()) is not None and not isinstance(one, torch.Tensor)]
+            if group.overlap is False or not tensors or not arrays:
+                continue
+            self._found_shared(tensors[0], arrays[0])
+            del tensors, arrays
+
+    def _found_shared(self, tensor: torch.Tensor, array: np.ndarray[Any, Any]) -> None:
+        base = last_array(array).base
+        side = base if isinstance(base, torch.Tensor) else None
+        region = region_of(tensor)
+        self.writes.share(
+            CENSUS, "tensor->array" if side is not None else "array->tensor", now(NOWHERE), tensor.untyped_storage(), region,
+            owner_of(tensor, None if side is not None else array), side, watch=self.mode != "off", tensor=tensor,
+        )
+        self.session.sharing = True
+        direction = "tensor->array" if side is not None else "array->tensor"
+        self.session.emit("alias", CENSUS, NOWHERE, details=lambda: alias_details(direction, region, tensor))
 
     @property
     def bears(self) -> bool:

@@ -19,6 +19,7 @@ from . import __version__, ranks
 from .collector import MOST_SITES, Collector
 from .findings import findings
 from .memory import Memory
+from .options import KILL_SWITCH, is_killed
 from .policy import allow
 from .policy.gate import gate
 from .policy.heed import Policy, settle
@@ -71,17 +72,15 @@ class Running:
     def open(self, opened: guard, collector: Collector, at: Trail) -> bool:
         """A guard was entered. True if it is the outermost one."""
         with self.lock:
+            self._make_policy(opened, collector)
+            if is_killed(os.environ):
+                return False
             first = not self._open
             if first:
                 self._begin(opened.config.writes)
             elif self.session.memory is not None:
                 self.session.memory.raise_mode(opened.config.writes, now(at))
             self._open.append(collector)
-            if collector.policy is None:
-                collector.policy = Policy(opened.config, collector, self.session)
-                collector.policy.baseline, collector.policy.records = opened.baseline, opened.records
-                collector.policy.report = lambda: self.report_of(opened, collector)
-                collector.heed = collector.policy.heed if collector.policy.listens else None
             memory = self.session.memory
             self._first_alias.setdefault(collector, memory.last_serial if memory is not None else 0)
             if opened.config.json is not None:
@@ -89,9 +88,19 @@ class Running:
                 self.session.rewrite = self._rewrite
                 self.session.due_ns = min(self.session.due_ns, time.perf_counter_ns() + REWRITE_NS)
             self._listen()
+            if opened.config.census and self.session.memory is not None:
+                with suppress_faults("census"):
+                    self.session.memory.take_census()
             if opened.config.ops:
                 LAYER.enter()
             return first
+
+    def _make_policy(self, opened: guard, collector: Collector) -> None:
+        if collector.policy is None:
+            collector.policy = Policy(opened.config, collector, self.session)
+            collector.policy.baseline, collector.policy.records = opened.baseline, opened.records
+            collector.policy.report = lambda: self.report_of(opened, collector)
+            collector.heed = collector.policy.heed if collector.policy.listens else None
 
     def _rewrite(self) -> None:
         """Write down what open guards have seen so far, for those that were asked for a file."""
@@ -108,8 +117,9 @@ class Running:
     def close(self, closing: guard, collector: Collector) -> None:
         """A guard was left; the last one out restores everything."""
         with self.lock:
-            if collector in self._open:
-                self._open.remove(collector)
+            if collector not in self._open:
+                return  # switched off by the kill switch
+            self._open.remove(collector)
             self._paused.pop(collector, None)
             self._files.pop(collector, None)
             if not self._files:
@@ -307,6 +317,8 @@ class Running:
         )
 
     def _blind_spots(self, asked: guard) -> tuple[str, ...]:
+        if is_killed(os.environ):
+            return (f"everything: {KILL_SWITCH} switched the guard off",)
         spots = ["calls inside compiled graphs, TorchScript and C++ extensions"]
         if not self._traced and self.session.devices:
             spots.append("waits inside C++ operations: this accelerator has no trace")

@@ -185,7 +185,7 @@ class Policy:
         if tally.count not in telling.MILESTONES:
             return
         if tally.kind == "hazard" and tally.details.get("certain", True):
-            if not self.passes(tally, None):
+            if tally.count == 1 and not self.passes(tally, None):
                 self._say("alarm", tally)
         elif telling.logs():
             self._say("log", tally)
@@ -266,9 +266,7 @@ class Policy:
                 continue
             if (act.setting.implicit_only and not finding.implicit) or finding.details.get("certain") is False:
                 continue
-            if ignored(self.session, self.config, finding):
-                continue
-            if self.baseline is not None and finding.id in self.baseline.known:
+            if self._let_pass(finding):
                 continue
             limit = act.budget.limit if act.budget is not None else None
             if limit is None or limit.n == 0 or (limit.per == "run" and finding.count > limit.n):
