@@ -28,7 +28,7 @@ _tracing: Final = torch._C._get_tracing_state
 class Outcome:
     """A watched call that has run: what it got, what it gave, how long the host was in it (nanoseconds)."""
 
-    __slots__ = ("args", "happening", "kwargs", "method", "nanoseconds", "result", "row", "subject")
+    __slots__ = ("args", "happening", "kwargs", "method", "nanoseconds", "result", "row", "subject", "told")
 
     def __init__(self, happening: Happening, subject: Any, args: Any, kwargs: Any, method: bool) -> None:
         self.happening = happening
@@ -39,6 +39,7 @@ class Outcome:
         self.method = method
         self.result: Any = None
         self.nanoseconds = 0
+        self.told = LOCAL.here.told
 
     @property
     def trail(self) -> Trail:
@@ -121,14 +122,17 @@ def watched(
     session = SESSION
     name = row.name
 
-    def _with_ops(session: Session, outcome: Outcome) -> None:
-        """What the ops layer saw in a call that has nothing to tell by itself is told as the operation's own."""
+    def _with_what_was_inside(session: Session, outcome: Outcome) -> None:
+        """What other layers saw in a call that has nothing to tell by itself is told as theirs."""
         here = LOCAL.here
         told = here.told
         after(session, outcome)
-        if here.told == told:
-            for effect in outcome.happening.ops:
-                effect.tell(session, outcome.trail, outcome.nanoseconds, ["ops", "trace"] if outcome.waits else ["ops"])
+        if here.told != told:
+            return
+        for effect in outcome.happening.ops:
+            effect.tell(session, outcome.trail, outcome.nanoseconds, ["ops", "trace"] if outcome.waits else ["ops"])
+        if here.told == outcome.told:
+            _traced(session, outcome)
 
     def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
@@ -165,7 +169,7 @@ def watched(
             raise
         outcome.nanoseconds = perf_counter_ns() - started
         session.end(outcome.happening)
-        step = _with_ops if outcome.happening.ops else after
+        step = _with_what_was_inside if outcome.happening.ops or outcome.happening.waits else after
         violation = contained(session, name, step, outcome)
         if violation is not None:
             raise violation
@@ -175,6 +179,20 @@ def watched(
 
 
 Step = Callable[[Session, Outcome], None]
+
+
+def _traced(session: Session, outcome: Outcome) -> None:
+    """The accelerator said that the host waits in this call, and nobody knows why."""
+    session.emit(
+        "sync",
+        "sync inside an operation",
+        outcome.trail,
+        blocked_ns=outcome.nanoseconds,
+        blocking=True,
+        implicit=True,
+        via=(outcome.row.name,),
+        details={"device": device_name(outcome.subject if is_device(outcome.subject) else None), "seen_by": ["trace"]},
+    )
 
 
 def _first_word(session: Session, outcome: Outcome, before: Step | None) -> Exception | None:
@@ -207,6 +225,11 @@ def contained(session: Session, name: str, step: Callable[[Session, Any], None],
     if session.beat_at and started > session.beat_at:
         session.pulse()
     return session.due(here) if here.due else None
+
+
+def is_device(value: object) -> bool:
+    """Whether a value is a tensor in a device's memory."""
+    return isinstance(value, Tensor) and not on_cpu(value)
 
 
 def is_host(value: object) -> bool:

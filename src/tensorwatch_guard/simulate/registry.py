@@ -19,6 +19,8 @@ _KEY: Final = "CUDA"
 _LAYOUTS: Final = ("SparseCUDA", "SparseCsrCUDA", "NestedTensorCUDA", "QuantizedCUDA")
 # What all views come to: registered straight, for speed.
 _STRIDES: Final = ("aten::as_strided", "aten::view")
+# What C++ calls past dispatch modes (``torch.tensor([scalar])``): with a mode on, PyTorch finds no fallback there.
+_PAST_MODES: Final = ("aten::_local_scalar_dense",)
 # Taken whole, although PyTorch would put them together from smaller ones or choose a CUDA-only way.
 _WHOLE: Final = ("aten::_foreach_", "aten::convolution", "aten::_convolution_double_backward")
 
@@ -96,7 +98,7 @@ class Registry:
             warnings.simplefilter("ignore")  # PyTorch says once that a kernel of its own is replaced
             for name in _collectives():
                 distributed.m.impl(name, _KEY, _refuse_collective, False)
-        for name in dict.fromkeys((*_named(), *_STRIDES, *self._special)):
+        for name in dict.fromkeys((*_named(), *_STRIDES, *_PAST_MODES, *self._special)):
             kernel = native(_overload_of(name)) if name in _STRIDES else self._entry(name)
             library.m.impl(name, _KEY, kernel, False)
         for name, kernel in self._host.items():
