@@ -1,7 +1,7 @@
-"""What each operation does at the border, held against the guard on the simulated device, with the ops layer and without.
+"""What each operation does at the border: the guard's word on the simulated device, with the ops layer and without.
 
-The expectations are PyTorch's (its own ``test_sync_warning`` among them), not read from the operations table. Without the
-ops layer a wait inside C++ is seen by the trace alone, and so is a copy that no watched call makes.
+The expectations are PyTorch's (its own ``test_sync_warning`` among them), not read from the operations table. Without
+the ops layer a wait inside C++ is seen by the trace alone, and so is a copy that no watched call makes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The ops layer: what it alone sees, how it joins with watched calls, in which threads it is, and what it leaves behind."""
+"""The ops layer: what it alone sees, how it joins with watched calls, in which threads it is, what it leaves behind."""
 
 from __future__ import annotations
 

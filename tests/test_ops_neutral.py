@@ -23,10 +23,10 @@ CALLS: dict[str, Call] = {
     "addcdiv_": lambda t: torch._foreach_addcdiv_(t, t, t, 1.0),
     "lerp_": lambda t: torch._foreach_lerp_(t, t, 0.5),
     "copy_": lambda t: torch._foreach_copy_(t, [one * 2 for one in t]),
-    "zero_": lambda t: torch._foreach_zero_(t),
+    "zero_": torch._foreach_zero_,
     "twice the same": lambda t: torch._foreach_add_([t[0], t[0]], 1.0),
     "no change of place": lambda t: torch._foreach_add(t, 1.0),
-    "norm": lambda t: torch._foreach_norm(t),
+    "norm": torch._foreach_norm,
     "single": lambda t: t[0].add_(1).mul_(2),
     "resize": lambda t: t[0].resize_(8),
     "out": lambda t: torch.add(t[0], 1, out=t[1]),
@@ -126,7 +126,7 @@ def test_subclasses_and_function_modes_are_asked_what_they_were_asked_before() -
 
 
 def test_numbers_that_stand_for_tensors_are_taken_back() -> None:
-    """jit keeps ``3.0`` as a tensor that stands for a number, and looks at it while it prints a graph."""
+    """TorchScript keeps ``3.0`` as a tensor that stands for a number, and looks at it while it prints a graph."""
 
     def graph(context: Any) -> str:
         with context, warnings.catch_warnings():

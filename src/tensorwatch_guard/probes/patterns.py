@@ -126,6 +126,7 @@ class Patterns:
         elif place.when != step:
             place.when = step
             place.steps += 1
+            _unmark(tallies, "fill-then-move")  # filled once, moved many times
             if place.steps >= TIMES:
                 _mark(tallies, "constant")
 
@@ -155,7 +156,7 @@ def _value_of(tensor: torch.Tensor) -> object:
         return array.tobytes()
     if tensor.is_inference():
         return None
-    return (tensor.data_ptr(), tensor._version, tensor.shape)
+    return (weakref.ref(tensor.untyped_storage()), tensor._version, tensor.storage_offset(), tensor.shape)
 
 
 def filled_then_moved(at: Trail) -> bool:
