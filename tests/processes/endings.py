@@ -1,4 +1,4 @@
-"""Children of one kind that end in every way; the last line is what the guard's report knows of each.
+"""Children of one kind that end in every way; the last line is what a guard knows of each.
 
 Usage: endings.py KIND. Each child reads five times on the line ``before``, goes on until a part of its own is
 written, reads three times on the line ``after``, and ends.
@@ -6,12 +6,18 @@ written, reads three times on the line ``after``, and ends.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import Any
 
 import torch
@@ -53,31 +59,23 @@ def work(ending: str) -> None:
         os.kill(os.getpid(), getattr(signal, ending))
 
 
-def processes(method: str) -> None:
+def process(method: str, ending: str) -> None:
     context: Any = multiprocessing.get_context(method)
-    started = [context.Process(target=work, args=(ending,), name=ending) for ending in ENDINGS]
-    for one in started:
-        one.start()
-    for one in started:
-        one.join()
+    child = context.Process(target=work, args=(ending,))
+    child.start()
+    child.join()
 
 
-def subprocesses() -> None:
-    started = [subprocess.Popen([sys.executable, __file__, "work", ending]) for ending in ENDINGS]
-    for one in started:
-        one.wait()
+def program(ending: str) -> None:
+    subprocess.run([sys.executable, __file__, "work", ending], check=False)
 
 
-def forked() -> None:
-    children = []
-    for ending in ENDINGS:
-        child = os.fork()
-        if not child:
-            work(ending)
-            sys.exit(0)
-        children.append(child)
-    for child in children:
-        os.waitpid(child, 0)
+def forked(ending: str) -> None:
+    child = os.fork()
+    if not child:
+        work(ending)
+        sys.exit(0)
+    os.waitpid(child, 0)
 
 
 class Ends(Dataset[Any]):
@@ -94,48 +92,69 @@ class Ends(Dataset[Any]):
         return index
 
 
-def loaders() -> None:
-    for ending in ENDINGS:
-        try:
-            for _ in DataLoader(Ends(ending), num_workers=1):
-                pass
-        except (RuntimeError, ValueError):
+def loader(ending: str) -> None:
+    with contextlib.suppress(RuntimeError, ValueError):
+        for _ in DataLoader(Ends(ending), num_workers=1):
             pass
+    gc.collect()  # an exception keeps the iterator, and its worker, for a while
 
 
-def pools() -> None:
+def pool(ending: str) -> None:
     context: Any = multiprocessing.get_context("fork")
-    for ending in ENDINGS:
-        pool = context.Pool(1)
-        waiting = pool.apply_async(work, (ending,))
-        child = pool._pool[0]
-        if ending in {"return", "exception"}:
-            waiting.wait(60)
-            pool.close()
-        else:
-            child.join()
-            pool.terminate()
-        pool.join()
+    workers = context.Pool(1)
+    waiting = workers.apply_async(work, (ending,))
+    if ending in {"return", "exception"}:
+        waiting.wait()
+        workers.close()
+    else:  # a pool never hears of a task whose worker ended
+        workers._pool[0].join()
+        workers.terminate()
+    workers.join()
+
+
+def executor(ending: str) -> None:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as workers:
+        waiting = workers.submit(work, ending)
+        with contextlib.suppress(ValueError, SystemExit, BrokenProcessPool):
+            waiting.result()
 
 
 KINDS = {
-    "fork": lambda: processes("fork"),
-    "spawn": lambda: processes("spawn"),
-    "forkserver": lambda: processes("forkserver"),
-    "subprocess": subprocesses,
+    "Process, fork": partial(process, "fork"),
+    "Process, spawn": partial(process, "spawn"),
+    "Process, forkserver": partial(process, "forkserver"),
+    "Pool": pool,
+    "ProcessPoolExecutor": executor,
+    "DataLoader worker": loader,
+    "Python subprocess": program,
     "os.fork": forked,
-    "dataloader": loaders,
-    "pool": pools,
 }
+
+
+def known(kind: str, ending: str) -> dict[str, Any]:
+    """What the guard of one child knows of it."""
+    with guard(report=False) as g:
+        KINDS[kind](ending)
+    counts = {finding.site.function: finding.count for finding in g.report.findings if finding.site is not None}
+    cut = any("killed" in spot for spot in g.report.blind_spots)
+    rows = [row for row in g.report.run.extra.get("processes", ()) if row["role"] != "main"]
+    return {
+        "before": counts.get("before", 0),
+        "after": counts.get("after", 0),
+        "cut": cut,
+        "aborted": [row["aborted"] for row in rows],
+        "notices": [notice.text for notice in g.report.notices],
+    }
+
 
 if __name__ == "__main__":
     if sys.argv[1] == "work":
         work(sys.argv[2])
         sys.exit(0)
-    environment, names = dict(os.environ), set(os.listdir("/tmp"))
-    with guard(report=False) as g:
-        KINDS[sys.argv[1]]()
+    if sys.argv[1] == "Process, forkserver":
+        multiprocessing.set_forkserver_preload(["torch"])
+    environment = dict(os.environ)
+    told = {ending: known(sys.argv[1], ending) for ending in ENDINGS}
     assert dict(os.environ) == environment
-    answer = g.report.to_json()
-    answer["left"] = [name for name in os.listdir("/tmp") if name.startswith(f"tensorwatch-guard-{os.getpid()}-")]
-    print(json.dumps(answer))
+    left = [name for name in os.listdir(tempfile.gettempdir()) if f"tensorwatch-guard-{os.getpid()}-" in name]
+    print(json.dumps({"endings": told, "left": left}))

@@ -39,7 +39,9 @@ def is_for(name: str, process: int, since: int) -> bool:
     stem, dot, ending = name.rpartition(".")
     own, _, line = stem.rpartition("~")
     start = own.rpartition("-")[2]
-    return dot == "." and ending == "json" and start.isdigit() and int(start) >= since and str(process) in line.split("+")
+    if dot != "." or ending != "json" or not start.isdigit() or int(start) < since:
+        return False
+    return str(process) in line.split("+")
 
 
 def worth_keeping(report: Report) -> bool:

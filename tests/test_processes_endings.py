@@ -1,0 +1,41 @@
+"""However a child process ends, its part survives: the table of ``docs/many-processes.md`` is made here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from process_runs import answer
+
+ENDINGS = ("return", "exception", "sys.exit", "os._exit", "SIGTERM", "SIGKILL")
+KINDS = (
+    *("Process, fork", "Process, spawn", "Process, forkserver", "Pool", "ProcessPoolExecutor", "DataLoader worker"),
+    *("Python subprocess", "os.fork"),
+)
+ALL = "all"
+LAST_PART = "last part"
+PAGE = Path(__file__).parent.parent / "docs" / "many-processes.md"
+
+
+def cell(known: dict[str, Any]) -> str:
+    if known["before"] == 5 and known["after"] == 3 and not known["cut"]:
+        return ALL
+    return LAST_PART if known["before"] >= 1 and known["cut"] else f"lost: {known}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_child_saw_survives_its_end_as_the_page_says(kind: str) -> None:
+    told = answer("endings.py", kind)
+    cells = {ending: cell(told["endings"][ending]) for ending in ENDINGS}
+    assert f"| {kind} | {' | '.join(cells.values())} |" in PAGE.read_text(encoding="utf-8").splitlines()
+    assert told["left"] == []
+    assert [known["notices"] for known in told["endings"].values()] == [[]] * len(ENDINGS)
+
+
+def test_an_exception_is_told_as_the_end_of_the_process() -> None:
+    told = answer("endings.py", "Process, fork")["endings"]
+    assert told["return"]["aborted"] == [False]
+    assert told["exception"]["aborted"] == [True]
+    assert told["sys.exit"]["aborted"] == [True]  # it said 3
