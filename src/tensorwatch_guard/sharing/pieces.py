@@ -204,6 +204,9 @@ class Pieces:
         for pieces in tuple(self._by_key.values()):
             for piece in pieces:
                 self._take(piece, found, owners)
+        for slot in tuple(self._free):  # a guard that was called after its piece was removed: both hang on one death
+            if self.live[slot] is not None:
+                self.live[slot] = self.snapshots[slot] = None
         return found, owners
 
     def _take(self, piece: Piece, found: list[Difference], owners: list[object]) -> None:
