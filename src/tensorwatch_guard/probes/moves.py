@@ -13,6 +13,7 @@ from ..operations.copies import move_of
 from ..session import SESSION, Session
 from .happen import Outcome, watched
 from .install import Hook
+from .stand_in import stand_in
 from .patterns import PATTERNS
 
 _get_frame: Final = sys._getframe
@@ -27,6 +28,8 @@ def move(row: Operation) -> Hook:
     def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
         if not session.devices and type(instance) in PLAIN and not function_mode_on() and _tracing() is None:
+            if instance.is_complex():  # dropping the imaginary part warns, at the innermost frame
+                return stand_in(_get_frame(1))(wrapped, args, kwargs)
             return wrapped(*args, **kwargs)  # nothing can move
         return long_way(wrapped, instance, args, kwargs)
 
