@@ -36,8 +36,7 @@ def marked(arguments: str) -> str:
 
 def test_every_option_that_suits_a_test_can_be_set() -> None:
     of_whole_programs = {"level", "report", "json", "baseline", "update_baseline", "ignore", "simulate"}
-    left_out = {row.name for row in TABLE} - set(OPTIONS) - of_whole_programs
-    assert left_out == {"follow_children"}
+    assert {row.name for row in TABLE} - of_whole_programs == set(OPTIONS)
 
 
 def test_an_ini_level_guards_every_test(pytester: pytest.Pytester) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 OPTIONS: Final = (
     "sync", "transfer", "h2d", "d2h", "d2d", "alias", "mutation", "hazard", "refusal", "read",
-    "writes", "ops", "after", "census",
+    "writes", "ops", "after", "census", "follow_children",
 )  # fmt: skip
 """Options of a guard that have an ini setting ``tensorwatch_<option>``, and that the marker and the fixture take."""
 

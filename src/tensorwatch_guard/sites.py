@@ -203,6 +203,7 @@ def site_at(file: str, line: int, function: str = "") -> Site:
     return Site(file, line, line, None, None, function, _excerpt(lines, None, None))
 
 
+@lru_cache(maxsize=16384)
 def _same_text_before(code: CodeType, site: Site) -> int:
     """How many expressions with the same text stand before this one in the same function."""
     if not hasattr(code, "co_positions") or site.column is None:
@@ -262,4 +263,5 @@ def forget() -> None:
     """Drop cached sites: source files may have been edited between two sessions of one process."""
     _position.cache_clear()
     _build.cache_clear()
+    _same_text_before.cache_clear()
     linecache.checkcache()

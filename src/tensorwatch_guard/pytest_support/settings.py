@@ -23,10 +23,12 @@ _ACTS: Final = ("warn", "error")
 def defaults(config: pytest.Config) -> Config:
     """What holds for every guarded test: ``[tool.tensorwatch_guard]``, and the ini settings on top of it.
 
+    Child processes are not followed unless one of them says so.
+
     Raises:
         ConfigError: naming the setting and the good values.
     """
-    base = Config()
+    base = Config(follow_children=False)  # what they would cost each test, few tests need
     path = pyproject_near(config.rootpath)
     if path is not None:
         base = base.merged(Config.from_pyproject(path))
