@@ -53,6 +53,20 @@ PRIVATE: Final[tuple[PrivateName, ...]] = (
     PrivateName("torch._C._activate_gpu_trace", "probes/trace.py", "no trace layer", "2.4"),
     PrivateName("torch.cuda._gpu_trace", "probes/trace.py", "no trace layer", "2.4"),
     PrivateName("torch.xpu._gpu_trace", "probes/trace.py", "no trace layer", "2.4"),
+    PrivateName("torch._C._push_on_torch_dispatch_stack", "probes/ops.py", "no ops layer"),
+    PrivateName("torch._C._pop_torch_dispatch_stack", "probes/ops.py", "no ops layer"),
+    PrivateName("torch._C._get_dispatch_stack_at", "probes/ops.py", "no ops layer"),
+    PrivateName("torch._C._len_torch_dispatch_stack", "probes/effects.py", "no ops layer"),
+    PrivateName("torch._C._DisableTorchDispatch", "probes/effects.py", "no ops layer"),
+    PrivateName("torch._C._has_torch_function", "probes/ops.py", "no ops layer"),
+    PrivateName("torch._C._current_autograd_node", "probes/effects.py", "no ops layer"),
+    PrivateName(
+        "torch.utils._python_dispatch.TorchDispatchMode._should_skip_dynamo", "probes/ops.py", "the ops layer imports dynamo"
+    ),
+    PrivateName(
+        "torch.utils._python_dispatch.TorchDispatchMode.ignore_compile_internals", "probes/ops.py", "no ops layer", "2.9"
+    ),
+    PrivateName("threading.Thread._bootstrap_inner", "probes/ops.py", "no ops layer"),
     PrivateName("torch._C._current_graph_task_id", "current.py", "backward threads have no site", "2.1"),
     PrivateName(
         "torch._C._autograd._get_sequence_nr",

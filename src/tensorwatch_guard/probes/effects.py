@@ -186,7 +186,8 @@ def backward_details() -> dict[str, Any]:
     node = torch._C._current_autograd_node()
     if node is None:
         return {"backward": None}
-    lines = node.metadata.get("traceback_")
+    metadata: Any = node.metadata
+    lines = metadata.get("traceback_")
     found: dict[str, Any] = {"backward": node.name()}
     if lines:
         found["forward"] = _innermost(lines)
