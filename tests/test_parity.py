@@ -54,7 +54,7 @@ def test_the_guard_changes_nothing(folder: Path, group: str, mode: str) -> None:
     told = {name: differences(name, bare, outcome) for name in programs_of(group)}
     found = {name: [line for line in lines if not known(mode, line)] for name, lines in told.items()}
     if any(found.values()):
-        pytest.fail("\n".join(shown(lines) for lines in found.values() if lines), pytrace=False)
+        pytest.fail("\n".join(dict.fromkeys(shown(lines) for lines in found.values() if lines)), pytrace=False)
 
 
 def test_an_empty_dispatch_mode_has_the_known_differences() -> None:

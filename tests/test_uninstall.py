@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).parent
-CHILD = HERE / "uninstalling.py"
+SITUATIONS = HERE / "uninstall" / "situations.py"
 LIMIT_S = 200
 
 
 def _situations() -> list[str]:
     """The names in the child's table, read from its source: importing it would need the guard."""
-    for node in ast.parse(CHILD.read_text()).body:
+    for node in ast.parse(SITUATIONS.read_text()).body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "SITUATIONS":
             assert isinstance(node.value, ast.Tuple)
             return [name.id for name in node.value.elts if isinstance(name, ast.Name)]
@@ -28,10 +28,10 @@ def _situations() -> list[str]:
 
 def _child(*arguments: str) -> Any:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("TENSORWATCH_GUARD")}
-    environment["PYTHONPATH"] = str(HERE.parent / "src")
+    environment["PYTHONPATH"] = os.pathsep.join([str(HERE.parent / "src"), str(HERE)])
     environment["OMP_NUM_THREADS"] = "1"
     done = subprocess.run(
-        [sys.executable, str(CHILD), *arguments],
+        [sys.executable, "-m", "uninstall.child", *arguments],
         env=environment,
         capture_output=True,
         text=True,

@@ -1,140 +1,27 @@
-"""Child process of `test_uninstall`: enters and leaves guards in every awkward way and tells what was left behind.
-
-``python uninstalling.py situations`` prints one JSON object: situation -> differences between before and after.
-``python uninstalling.py tables [guard]`` prints what dynamo's rule tables hold after its first import, made bare or
-inside a guard.
-"""
+"""Every awkward way to enter and leave a guard. A situation returns its further complaints, if it has any."""
 
 from __future__ import annotations
 
 import asyncio
-import builtins
 import contextlib
 import gc
-import json
-import logging
 import pickle
-import signal
 import sys
 import threading
-import traceback
-import warnings
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import numpy as np
 import torch
 import torch.utils.data
-import torch.utils.dlpack
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
 from tensorwatch_guard import guard
 
-OWNERS: tuple[Any, ...] = (
-    builtins,
-    np,
-    torch,
-    torch.Tensor,
-    torch.nn.Parameter,
-    torch.nn.Module,
-    torch.optim.Optimizer,
-    torch.optim.Adam,
-    sys.modules["torch.optim.optimizer"],
-    torch.optim.lr_scheduler,
-    torch.autograd,
-    torch.autograd.graph,
-    torch.autograd.Function,
-    torch.functional,
-    torch.nn.functional,
-    torch.cuda,
-    torch.cuda.Stream,
-    torch.cuda.Event,
-    torch.accelerator,
-    torch.xpu,
-    torch.mps,
-    torch.cpu,
-    torch.Stream,
-    torch.Event,
-    torch.random,
-    torch.storage,
-    torch.UntypedStorage,
-    torch.TypedStorage,
-    torch.multiprocessing,
-    sys.modules["torch.multiprocessing.reductions"],
-    torch.utils.dlpack,
-    torch.utils.data,
-    sys.modules["torch.utils.data.dataloader"],
-    torch.utils.data.DataLoader,
-    sys.modules["torch.utils.data.dataloader"]._BaseDataLoaderIter,
-    sys.modules["torch.utils.data._utils.collate"],
-    sys.modules["torch.nn.modules.module"],
-    sys.modules["torch._tensor"],
-    sys.modules["torch._tensor_str"],
-    torch.overrides,
-    torch.serialization,
-    threading,
-    sys,
-)
-"""Everything that a probe might patch, and a good deal that it should not."""
-
-PASSING = {"last_exc", "last_type", "last_value", "last_traceback", "_", "__warningregistry__"}
-
-
-def state() -> dict[str, Any]:
-    """What must be the same before and after: the objects that names stand for, and the stacks and hooks in force."""
-    found: dict[str, Any] = {}
-    for owner in OWNERS:
-        for name, value in dict(vars(owner)).items():
-            if name not in PASSING:
-                found[f"{owner.__name__}.{name}"] = value if not isinstance(value, (int, float, str)) else repr(value)
-    optimizer = sys.modules["torch.optim.optimizer"]
-    module = sys.modules["torch.nn.modules.module"]
-    found |= {
-        "length of dispatch stack": torch._C._len_torch_dispatch_stack(),
-        "length of function stack": torch._C._len_torch_function_stack(),
-        "dispatch switches": repr(torch._C._meta_in_tls_dispatch_include()),
-        "optimizer pre hooks": len(optimizer._global_optimizer_pre_hooks),
-        "optimizer post hooks": len(optimizer._global_optimizer_post_hooks),
-        "saved tensor hooks": repr(torch._C._autograd._top_saved_tensors_default_hooks(True)),
-        "tracers": repr([sys.gettrace(), sys.getprofile(), threading.gettrace(), threading.getprofile()]),
-        "frames": [frame.f_trace for frame in _frames()],
-        "filters": repr(warnings.filters),
-        "handlers": repr(logging.getLogger().handlers),
-        "signals": repr([signal.getsignal(number) for number in sorted(signal.valid_signals())]),
-        "excepthooks": repr([sys.excepthook, threading.excepthook, sys.unraisablehook]),
-        "gc": repr([gc.callbacks, gc.isenabled(), gc.get_threshold()]),
-        "threads": sorted(thread.name for thread in threading.enumerate()),
-        "switches": repr([sys.getswitchinterval(), sys.getrecursionlimit()]),
-    }
-    for name in dir(module):
-        if name.startswith("_global_") and hasattr(getattr(module, name), "__len__"):
-            found[f"length of {name}"] = len(getattr(module, name))
-    return found
-
-
-def _frames() -> Iterator[Any]:
-    frame: Any = sys._getframe(2)
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
-
-
-def changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """The names that appeared, vanished or stand for something else."""
-    told = []
-    for name in sorted({*before, *after}):
-        if name not in after:
-            told.append(f"{name} is gone")
-        elif name not in before:
-            told.append(f"{name} is new: {after[name]!r}"[:200])
-        elif before[name] is not after[name] and (callable(before[name]) or before[name] != after[name]):
-            told.append(f"{name}: {before[name]!r} -> {after[name]!r}"[:300])
-    return told
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 def work() -> float:
@@ -151,9 +38,6 @@ def work() -> float:
     held = model.weight.detach().numpy()
     held[0] = loss.item()
     return float(inputs.sum()) + len(f"{loss}")
-
-
-# --- situations: each enters and leaves; what it returns, if anything, is a list of further complaints
 
 
 def plain() -> None:
@@ -449,106 +333,3 @@ SITUATIONS: tuple[Callable[[], Any], ...] = (
     tracer_of_the_user,
     violation,
 )
-
-
-def run_situations() -> dict[str, list[str]]:
-    """Each situation with the state before and after it held together."""
-    work()  # what PyTorch itself sets up at the first use is none of the guard's
-    told: dict[str, list[str]] = {}
-    kept = {owner: dict(vars(owner)) for owner in (torch, torch.Tensor)}
-    for situation in SITUATIONS:
-        before = state()
-        try:
-            told[situation.__name__] = list(situation() or [])
-        except Exception:
-            told[situation.__name__] = [traceback.format_exc()[-1500:]]
-        told[situation.__name__] += changes(before, state())
-        _repair(kept)
-    return told
-
-
-def _repair(kept: dict[Any, dict[str, Any]]) -> None:
-    """Put back what a situation left changed, so that the next one tells of itself only."""
-    for owner, names in kept.items():
-        for name in [name for name in vars(owner) if name not in names]:
-            delattr(owner, name)
-        for name, value in names.items():
-            if vars(owner).get(name) is not value:
-                setattr(owner, name, value)
-
-
-# --- dynamo
-
-
-def _described(value: Any) -> str:
-    return f"{type(value).__name__} {getattr(value, '__module__', None)}.{getattr(value, '__qualname__', None)}"
-
-
-def _proxies() -> list[str]:
-    import wrapt
-
-    found = []
-    for name, module in sorted(sys.modules.items()):
-        if not name.startswith("torch._dynamo") or module is None:
-            continue
-        for key, value in list(vars(module).items()):
-            held = [value]
-            if isinstance(value, dict):
-                held += [*value.keys(), *value.values()]
-            elif isinstance(value, (set, frozenset, list, tuple)):
-                held += list(value)
-            found += [f"{name}.{key}" for one in held if issubclass(type(one), wrapt.ObjectProxy)]
-    return found
-
-
-METHODS = ("item", "numpy", "to", "cpu", "tolist", "__bool__", "__array__")
-
-
-def tables() -> dict[str, Any]:
-    """What dynamo holds: its rule map by description, its sets of ids by the public names that are in them."""
-    from torch._dynamo import trace_rules
-
-    rules = trace_rules.get_torch_obj_rule_map()
-    sets = {
-        name: value
-        for name, value in vars(trace_rules).items()
-        if type(value).__name__ == "FunctionIdSet" and not name.startswith("__")
-    }
-    owners = {"torch": torch, "Tensor": torch.Tensor, "functional": nn.functional, "cuda": torch.cuda}
-    names = [(f"{label}.{name}", owner, name) for label, owner in owners.items() for name in dir(owner)]
-    inside: dict[str, list[str]] = {}
-    for label, ids in sets.items():
-        function_ids = ids()
-        inside[label] = [full for full, owner, name in names if id(getattr(owner, name, None)) in function_ids]
-    watched = ["from_numpy", "as_tensor", "tensor", "nonzero", "equal", "unique", "bincount", "asarray", "frombuffer"]
-    return {
-        "rules": sorted(f"{_described(key)} -> {rule.__name__}" for key, rule in rules.items()),
-        "ids": inside,
-        "looked up": {name: str(trace_rules.lookup(getattr(torch, name))) for name in watched},
-        "methods": {name: str(trace_rules.lookup(getattr(torch.Tensor, name))) for name in METHODS},
-        "proxies": _proxies(),
-    }
-
-
-def main() -> int:
-    """Run what the arguments name and print it."""
-    told: Any
-    if sys.argv[1] == "situations":
-        told = run_situations()
-    elif sys.argv[2:] == ["guard"]:
-        with guard(report=False):
-            work()
-            compiled = torch.compile(lambda x: x.to(torch.float64).sum() * 2, backend="eager")
-            compiled(torch.ones(2))
-            tables()
-        told = tables()
-    else:
-        work()
-        torch.compile(lambda x: x.to(torch.float64).sum() * 2, backend="eager")(torch.ones(2))
-        told = tables()
-    print("\n" + json.dumps(told))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

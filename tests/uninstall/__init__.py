@@ -1,0 +1,1 @@
+"""The child process of `test_uninstall`: what it compares, the situations, and dynamo's tables."""
