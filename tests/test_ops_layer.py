@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import linecache
+import os
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
+import torch.utils.checkpoint
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
 from tensorwatch_guard import GuardViolation, guard, limit
@@ -183,3 +186,41 @@ def test_the_report_names_the_layer_and_what_it_cannot_see() -> None:
         pass
     assert "ops" in g.report.run.layers
     assert any("threads that ran before" in spot for spot in g.report.blind_spots)
+
+
+def test_a_guard_may_be_left_in_another_thread(x: torch.Tensor) -> None:
+    mask = x > 3
+    g = guard(ops=True, report=False)
+    opened, finish, count = threading.Event(), threading.Event(), []
+
+    def open_and_wait() -> None:
+        g.start()
+        opened.set()
+        finish.wait(30)
+        x[mask]
+        count.append(len(_get_current_dispatch_mode_stack()))
+
+    thread = threading.Thread(target=open_and_wait)
+    thread.start()
+    opened.wait(30)
+    g.stop()
+    finish.set()
+    thread.join()
+    assert seen(g) == []
+    assert count == [1]  # it stays in that thread, and passes everything on
+
+
+def test_a_forked_child_starts_without_it(x: torch.Tensor) -> None:
+    with guard(ops=True, report=False), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pid = os.fork()
+        if pid == 0:
+            os._exit(len(_get_current_dispatch_mode_stack()))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_higher_order_operators_pass() -> None:
+    with guard(ops=True, report=False):
+        result = torch.utils.checkpoint.checkpoint(torch.sin, torch.ones(2, requires_grad=True), use_reentrant=False)
+        result.sum().backward()
+    assert result.shape == (2,)

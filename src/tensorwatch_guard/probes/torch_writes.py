@@ -22,7 +22,7 @@ from .compensation import Argument, Bumps, tensors_at, written_arguments
 if TYPE_CHECKING:
     from ..sharing.ledger import Piece
     from ..sharing.writes import Writes
-    from .ops import Plan
+    from .plans import Plan
 
 _get_frame: Final = sys._getframe
 _without_functions: Final = torch._C.DisableTorchFunction
