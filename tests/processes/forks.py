@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -175,6 +176,14 @@ def after_the_guard() -> Any:
         inside = spawn.get_preparation_data is not plain
     in_child(child_reads)
     return [inside, spawn.get_preparation_data is plain, dict(os.environ) == before, counts(g.report)]
+
+
+def homeless() -> Any:
+    tempfile.tempdir = os.path.join(tempfile.gettempdir(), "no", "such", "folder")
+    with guard(report=False) as g:
+        code = in_child(child_reads)
+        parent_reads()
+    return [code, counts(g.report), [notice.text for notice in g.report.notices]]
 
 
 def own_lines() -> Any:

@@ -1,6 +1,6 @@
 """A dataset that hands out its own memory and then writes to it, in DataLoader workers.
 
-Usage: loader.py METHOD WRITES [persistent] [unfollowed] [homeless]
+Usage: loader.py METHOD WRITES [persistent] [unfollowed]
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from typing import Any
 
 import numpy as np
@@ -35,8 +34,6 @@ if __name__ == "__main__":
     method, writes, *words = sys.argv[1:]
     environment = dict(os.environ)
     images = Images()
-    if "homeless" in words:
-        tempfile.tempdir = os.path.join(tempfile.gettempdir(), "gone")
     with guard(writes=writes, report=False, follow_children="unfollowed" not in words) as g:
         loader = DataLoader(
             images, 4, num_workers=2, multiprocessing_context=method, persistent_workers="persistent" in words
