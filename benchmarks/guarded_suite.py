@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-SUITE = '''
+SUITE = """
 import numpy as np
 import pytest
 import torch
@@ -61,7 +61,7 @@ def test_state_dict_round_trip(seed, tmp_path):
     other.load_state_dict(torch.load(tmp_path / "net.pt"))
     for one, two in zip(net.parameters(), other.parameters()):
         assert torch.equal(one, two)
-'''
+"""
 SOURCES = str(Path(__file__).resolve().parent.parent / "src")
 
 

@@ -40,8 +40,28 @@ class Tally:
     """One (kind, op, origin, site) of one thread, added up. Bytes are plain; times are nanoseconds."""
 
     __slots__ = (
-        "allowed", "blocked_ns", "blocking", "count", "details", "first_step", "grant", "implicit", "kind", "last_step",
-        "extra", "into", "links", "more", "nbytes", "op", "owner", "serial", "threads", "trail", "unit_bytes", "via",
+        "allowed",
+        "blocked_ns",
+        "blocking",
+        "count",
+        "details",
+        "extra",
+        "first_step",
+        "grant",
+        "implicit",
+        "into",
+        "kind",
+        "last_step",
+        "links",
+        "more",
+        "nbytes",
+        "op",
+        "owner",
+        "serial",
+        "threads",
+        "trail",
+        "unit_bytes",
+        "via",
     )
 
     def __init__(self, kind: Kind, op: str, trail: Trail, step: int) -> None:

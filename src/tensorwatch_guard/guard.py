@@ -138,7 +138,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
     def _close(self, error: BaseException | None) -> None:
         if self._pid != os.getpid():
             return  # entered before a fork, left in the child: the guard is the parent's, the child is followed
-        collector = cast(Collector, self._collector)
+        collector = cast("Collector", self._collector)
         collector.aborted = error is not None
         self._policy.over = error is None
         RUNNING.before_close(self, collector, trail(sys._getframe(2)))
@@ -207,7 +207,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
                     return function(*args, **kwargs)
 
         wrapper.guard = self
-        return cast(F, wrapper)
+        return cast("F", wrapper)
 
     @contextmanager
     def _call(self) -> Iterator[None]:

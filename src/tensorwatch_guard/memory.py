@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import torch
 
 from .hazards import WRITE, Hazards
@@ -22,12 +23,11 @@ from .words import Region, Site
 if TYPE_CHECKING:
     from types import CodeType, FrameType
 
-    import numpy as np
-
     from .collector import Tally
     from .current import Here
     from .operations import Operation
     from .session import Session
+    from .sharing.ledger import Piece
 
 _LEFT: Final[list[object]] = []
 """What a forked child was born with."""
@@ -52,9 +52,12 @@ class Memory:
     def __init__(self, session: Session, mode: str, share: float = 0.02) -> None:
         self.session = session
         self.mode = mode
-        self.writes = Writes(self._mutated, lambda piece, moment: self.hazards.moved(piece, moment), share, mode)
+        self.writes = Writes(self._mutated, self._moved, share, mode)
         self._cases: dict[object, list[Tally]] = {}
         self.hazards = Hazards(session, self.writes)
+
+    def _moved(self, piece: Piece, moment: Moment) -> None:
+        self.hazards.moved(piece, moment)
 
     # -- sharing -------------------------------------------------------------------------------------------------------
 
@@ -92,7 +95,7 @@ class Memory:
 
         for group in groups():
             tensors = [one for member in group.members if isinstance(one := member.ref(), torch.Tensor)]
-            arrays = [one for member in group.members if (one := member.ref()) is not None and not isinstance(one, torch.Tensor)]
+            arrays = [one for member in group.members if isinstance(one := member.ref(), np.ndarray)]
             if group.overlap is False or not tensors or not arrays:
                 continue
             self._found_shared(tensors[0], arrays[0])

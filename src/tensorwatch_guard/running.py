@@ -12,7 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy
+import numpy as np
 import torch
 
 from . import __version__, ranks
@@ -301,7 +301,7 @@ class Running:
             argv=tuple(sys.argv),
             python=platform.python_version(),
             torch=torch.__version__,
-            numpy=numpy.__version__,
+            numpy=np.__version__,
             version=__version__,
             host=platform.node(),
             pid=os.getpid(),
@@ -346,7 +346,7 @@ class _Contained:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
         if error is None or not isinstance(error, Exception) or SESSION.is_violation(error):
             return False
         SESSION.fault(self._where, error)

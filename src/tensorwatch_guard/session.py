@@ -193,7 +193,7 @@ class Session:
 
     # -- events --------------------------------------------------------------------------------------------------------
 
-    def emit(
+    def emit(  # noqa: C901 - one event, field by field
         self,
         kind: Kind,
         op: str,
@@ -231,7 +231,7 @@ class Session:
                     tally.details = details()
             elif details is not None:
                 tally.describe(details)
-            if tally.threads is not None and thread is None and len(tally.threads) < MOST_TASKS:  # it was first seen in an asyncio task
+            if tally.threads is not None and thread is None and len(tally.threads) < MOST_TASKS:  # first seen in a task
                 thread = task_name()
             if thread is not None:
                 tally.threads = (tally.threads or frozenset()) | {thread}

@@ -58,7 +58,7 @@ class Files(dict[str, int]):
             folder = os.path.dirname(getattr(sys.modules["torch"], "__file__", None) or "")
             forms = (folder, os.path.realpath(folder))
             self._torch = tuple({os.path.join(form, "") for form in forms if form})
-        if self._torch and name.startswith(self._torch) or name.startswith("<eval_with_key>"):
+        if (self._torch and name.startswith(self._torch)) or name.startswith("<eval_with_key>"):
             return TORCH
         if name.startswith("<"):
             return LIBRARY if name.startswith(_GENERATED) else USER
@@ -223,7 +223,7 @@ def portable(file: str) -> str:
     if len(parts) > 1:
         return parts[-1].replace(os.sep, "/")
     here = os.path.join(os.getcwd(), "")
-    return (file[len(here):] if file.startswith(here) else file).replace(os.sep, "/")
+    return (file.removeprefix(here)).replace(os.sep, "/")
 
 
 def identity(kind: str, op: str, at: Trail, extra: Trail | None = None) -> str:

@@ -186,7 +186,7 @@ def backward_details() -> dict[str, Any]:
     node = torch._C._current_autograd_node()
     if node is None:
         return {"backward": None}
-    metadata: Any = node.metadata
+    metadata: Any = getattr(node, "metadata", {})
     lines = metadata.get("traceback_")
     found: dict[str, Any] = {"backward": node.name()}
     if lines:

@@ -14,7 +14,10 @@ from typing import Any, Final
 
 import torch
 
-_ROOMS: Final = ("collector", "current", "hazards", "in_flight", "memory", "operations", "policy", "probes", "rules", "session", "sharing", "sites")
+_ROOMS: Final = frozenset({
+    "collector", "current", "hazards", "in_flight", "memory", "operations", "policy", "probes", "rules", "session", "sharing",
+    "sites",
+})  # fmt: skip
 _hidden: Final[set[CodeType]] = set()
 
 

@@ -143,7 +143,7 @@ class Installation:
     @property
     def names(self) -> list[str]:
         """What is patched right now, for ``doctor``."""
-        return [f"{getattr(h.owner, '__module__', '')}.{getattr(h.owner, '__qualname__', h.owner.__name__)}.{h.attribute}".lstrip(".") for h in self._handles]
+        return [_shown(handle.owner, handle.attribute) for handle in self._handles]
 
     def start(self) -> None:
         """Put the probes in place and be ready for Dynamo."""
@@ -175,6 +175,11 @@ class Installation:
         """Unwrap every target, last first."""
         while self._handles:
             self._handles.pop().remove()
+
+
+def _shown(owner: Any, attribute: str) -> str:
+    name = getattr(owner, "__qualname__", owner.__name__)
+    return f"{getattr(owner, '__module__', '')}.{name}.{attribute}".lstrip(".")
 
 
 def _caches() -> list[Any]:

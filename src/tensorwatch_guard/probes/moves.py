@@ -13,8 +13,8 @@ from ..operations.copies import move_of
 from ..session import SESSION, Session
 from .happen import Outcome, watched
 from .install import Hook
-from .stand_in import stand_in
 from .patterns import PATTERNS
+from .stand_in import stand_in
 
 _get_frame: Final = sys._getframe
 _tracing: Final = torch._C._get_tracing_state
@@ -55,7 +55,7 @@ def _before_copy(session: Session, outcome: Outcome) -> None:
 
 
 def _positional_non_blocking(outcome: Outcome) -> bool:
-    """``to(device, dtype, True)``, ``cuda(device, True)``, ``copy_(src, True)``: the only bool that stands by position first."""
+    """``to(device, dtype, True)``, ``cuda(device, True)``, ``copy_(src, True)``: the first bool by position."""
     flags = [value for value in outcome.args if isinstance(value, bool)]
     return bool(flags and flags[0])
 

@@ -51,10 +51,8 @@ def read(row: Operation) -> Hook:
         if sampled:
             sampled -= perf_counter_ns()
         try:
-            if instance.requires_grad:  # reading it may warn, at the innermost frame
-                result = stand_in(frame)(wrapped, args, kwargs)
-            else:
-                result = wrapped(*args, **kwargs)
+            # reading what needs a gradient may warn, at the innermost frame
+            result = stand_in(frame)(wrapped, args, kwargs) if instance.requires_grad else wrapped(*args, **kwargs)
         except Exception as error:
             strip(error)
             refused(row, session.trail(frame), error, kwargs)

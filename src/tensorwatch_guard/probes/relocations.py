@@ -47,7 +47,7 @@ def _storages(outcome: Outcome) -> list[torch.UntypedStorage]:
 
 def _moves_storage(storage: torch.UntypedStorage, name: str, outcome: Outcome) -> bool:
     """Whether this call will give the storage other memory."""
-    if name.endswith("share_memory_") or name.endswith("share_memory"):
+    if name.endswith(("share_memory_", "share_memory")):
         return not storage.is_shared()
     if not storage.resizable():
         return False  # PyTorch refuses

@@ -81,10 +81,9 @@ def _short(row: Operation, long_way: Hook, *, to_array: bool) -> Hook:
         if FILES[code.co_filename] != USER:
             return long_way(wrapped, instance, args, kwargs)
         try:
-            if to_array or args[0].flags.writeable:
-                result = wrapped(*args)
-            else:  # PyTorch warns, at the innermost frame
-                result = stand_in(frame)(wrapped, args, kwargs)
+            # of a read-only array PyTorch warns, at the innermost frame
+            quiet = to_array or args[0].flags.writeable
+            result = wrapped(*args) if quiet else stand_in(frame)(wrapped, args, kwargs)
         except Exception as error:
             strip(error)
             refused(row, session.trail(frame), error, kwargs)

@@ -18,12 +18,11 @@ MOST: Final = 4096
 
 
 def _template(wrapped: Any, args: Any, kwargs: Any) -> Any:
-    "stands in for a line of the user's while tensorwatch_guard watches a call in it"
     return wrapped(*args, **kwargs)
 
 
-_CODE: Final[CodeType] = _template.__code__
-assert _CODE.co_consts[0] == STAND_IN
+_PLAIN: Final[CodeType] = _template.__code__
+_CODE: Final[CodeType] = _PLAIN.replace(co_consts=(STAND_IN, *_PLAIN.co_consts[1:]))
 _stand_ins: Final[dict[tuple[int, int], tuple[FunctionType, CodeType]]] = {}
 
 

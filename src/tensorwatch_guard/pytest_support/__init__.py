@@ -140,8 +140,12 @@ class Watch:
             self._lingers = True
             RUNNING.linger(on=True)
         made = guard.from_config(config)
-        made.baseline, made.records = self._baseline, self._updates
+        self._prepare(made)
         return made
+
+    def _prepare(self, made: guard) -> None:
+        """The run's baseline holds for each guard in it; while one is made, nothing is raised."""
+        made.baseline, made.records = self._baseline, self._updates
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -189,7 +193,7 @@ class Watch:
         """What the fixture gives."""
         from .watcher import Watcher
 
-        return Watcher(self._defaults, lambda: item.stash.get(_GUARD, None), killed=self._killed)
+        return Watcher(self._defaults, lambda: item.stash.get(_GUARD, None), self._prepare, killed=self._killed)
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

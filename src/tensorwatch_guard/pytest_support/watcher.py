@@ -63,16 +63,20 @@ class Watched(guard):
 class Watcher:
     """What the fixture gives: call it for a guard, or ask it about the last one (or the test's own)."""
 
-    def __init__(self, base: Config, own: Callable[[], guard | None], *, killed: bool) -> None:
+    def __init__(
+        self, base: Config, own: Callable[[], guard | None], prepare: Callable[[guard], None], *, killed: bool
+    ) -> None:
         self._base = Config(level=OFF, report=False, writes="off") if killed else base
         self._killed = killed
         self._own = own
+        self._prepare = prepare
         self._last: guard | None = None
 
     def __call__(self, *args: Any, **options: Any) -> Watched:
         """A guard for part of the test: ``with tensorwatch(sync=0) as g:``. Options as for the marker."""
         config = of_keywords(self._base, args, options)
         made: Watched = Watched.from_config(self._base if self._killed else config)
+        self._prepare(made)
         self._last = made
         return made
 

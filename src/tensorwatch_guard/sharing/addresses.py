@@ -11,7 +11,7 @@ _of_storage: Final[Any] = getattr(torch._C, "_data_address", None)
 
 def _of_element(tensor: torch.Tensor) -> int:
     start: int = _of_storage(tensor)
-    return start and start + tensor.storage_offset() * tensor.element_size()
+    return start and start + int(tensor.storage_offset()) * tensor.element_size()
 
 
 def _chosen() -> Any:

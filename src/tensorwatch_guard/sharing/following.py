@@ -51,12 +51,9 @@ class Following:
                 self._by_page.add(piece.key)
         if whole is None and region.nbytes > LINES_UP_TO:
             return self._refuse("larger than 4 MiB, and pages cannot be watched here")
-        followed = all(
-            [
-                self._lines.watch(piece.key, start, n, piece.hold, start - region.address, region.itemsize)
-                for start, n in edges
-            ]
-        )
+        hold, item = piece.hold, region.itemsize
+        answers = [self._lines.watch(piece.key, start, n, hold, start - region.address, item) for start, n in edges]
+        followed = all(answers)
         if not followed and whole is None:
             self._lines.unwatch(piece.key)
             return self._refuse(self._lines.why or "the memory is gone")

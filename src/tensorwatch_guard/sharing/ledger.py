@@ -27,7 +27,9 @@ _NO_DATA: Final = torch.empty(0)
 class Alias:
     """One handing out of memory. ``version`` is what autograd's counter said when it was last looked at."""
 
-    __slots__ = ("closed", "direction", "lender", "moment", "op", "piece", "probe", "serial", "side", "storage", "trail", "version")
+    __slots__ = (
+        "closed", "direction", "lender", "moment", "op", "piece", "probe", "serial", "side", "storage", "trail", "version",
+    )  # fmt: skip
 
     def __init__(self, serial: int, op: str, direction: str, trail: Trail, moment: Any, piece: Piece) -> None:
         self.serial = serial
@@ -222,7 +224,8 @@ def _tensors_of(storage: Any) -> int:
 
 def _arrays_on(piece: Piece) -> int:
     """Tensors that only stand behind arrays of this storage (``array.base``)."""
-    sides = {id(side) for alias in list(piece.aliases.values()) if alias.side is not None and (side := alias.side()) is not None}
+    behind = [alias.side() for alias in list(piece.aliases.values()) if alias.side is not None]
+    sides = {id(side) for side in behind if side is not None}
     return max(len(sides), 1)
 
 

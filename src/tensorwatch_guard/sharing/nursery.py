@@ -34,7 +34,22 @@ class Newborn:
     """One alias between its making and the next event."""
 
     __slots__ = (
-        "address", "code", "copy", "direction", "ident", "dtype", "lasti", "op", "owner", "probe", "seen", "shape", "sequence", "tensor", "version", "view",
+        "address",
+        "code",
+        "copy",
+        "direction",
+        "dtype",
+        "ident",
+        "lasti",
+        "op",
+        "owner",
+        "probe",
+        "seen",
+        "sequence",
+        "shape",
+        "tensor",
+        "version",
+        "view",
     )
 
     def __init__(self, op: str, direction: str, code: CodeType, lasti: int) -> None:

@@ -32,7 +32,7 @@ FOLLOWED: Final = 0
 PASSED: Final = 1
 WAITING: Final = 2
 
-_WAIT_FILES: Final = frozenset(os.path.abspath(m.__file__) for m in (threading, queue, selectors))
+_WAIT_FILES: Final = frozenset(os.path.abspath(str(m.__file__)) for m in (threading, queue, selectors))
 _WAIT_FUNCTIONS: Final = frozenset({
     "wait", "wait_for", "acquire", "_acquire_restore", "join", "_wait_for_tstate_lock", "get", "put", "select",
 })  # fmt: skip
@@ -93,10 +93,9 @@ def _look_up(code: CodeType, line: int, lasti: int) -> bool:
         lasti += 2
     if 0 <= lasti < len(operations):
         return operations[lasti] not in HARMLESS
-    for start, end, number in code.co_lines():
-        if number == line and not HARMLESS.issuperset(operations[start:end:2]):
-            return True
-    return False
+    return any(
+        number == line and not HARMLESS.issuperset(operations[start:end:2]) for start, end, number in code.co_lines()
+    )
 
 
 class Suspect(NamedTuple):

@@ -73,7 +73,7 @@ class Writes:
 
     # -- handing out ---------------------------------------------------------------------------------------------------
 
-    def share(
+    def share(  # noqa: C901 - the order of one handing out
         self,
         op: str,
         direction: str,
