@@ -87,7 +87,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         Raises:
             RuntimeError: if it is open already.
         """
-        if self._entered:
+        if self.is_open:
             raise RuntimeError("this guard is open already: leave it first, or make a second one with guard()")
         self._collector = None
         self._duration = 0.0
@@ -139,7 +139,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         if self._pid != os.getpid():
             return  # entered before a fork, left in the child: the guard is the parent's, the child is followed
         collector = cast("Collector", self._collector)
-        collector.aborted = error is not None
+        collector.aborted = error is not None and not isinstance(error, GeneratorExit)
         self._policy.over = error is None
         RUNNING.before_close(self, collector, trail(sys._getframe(2)))
         self._duration += time.perf_counter() - self._started
@@ -192,12 +192,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
                     return (yield from function(*args, **kwargs))
 
         elif inspect.isasyncgenfunction(function):
-
-            @functools.wraps(function)
-            async def wrapper(*args: Any, **kwargs: Any) -> Any:
-                with self._call():
-                    async for value in function(*args, **kwargs):
-                        yield value
+            wrapper = self._asynchronous(function)
 
         else:
 
@@ -209,13 +204,42 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         wrapper.guard = self
         return cast("F", wrapper)
 
+    def _asynchronous(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The decorated form of an asynchronous generator function."""
+
+        @functools.wraps(function)
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with self._call():
+                generator = function(*args, **kwargs)
+                resume, value = generator.asend, None
+                try:  # what ``yield from`` is to plain generators
+                    while True:
+                        try:
+                            item = await resume(value)
+                        except StopAsyncIteration:
+                            return
+                        try:
+                            value = yield item
+                            resume = generator.asend
+                        except GeneratorExit:
+                            raise
+                        except BaseException as error:
+                            resume, value = generator.athrow, error
+                finally:
+                    await generator.aclose()
+
+        return wrapper
+
     @contextmanager
     def _call(self) -> Iterator[None]:
         with RUNNING.lock:
-            self._depth += 1
-            if self._depth == 1:
-                self._open()
-        self._policy.enter()
+            within = self._entered  # the block around it listens already
+            if not within:
+                self._depth += 1
+                if self._depth == 1:
+                    self._open()
+        policy = self._policy
+        policy.enter()
         error: BaseException | None = None
         try:
             yield
@@ -223,10 +247,10 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
             error = raised
             raise
         finally:
-            self._policy.leave()
+            policy.leave()
             with RUNNING.lock:
-                self._depth -= 1
-                last = self._depth == 0
+                self._depth -= not within
+                last = self._depth == 0 and not within
                 if last:
                     self._close(error)
             if last:

@@ -78,8 +78,10 @@ class Running:
             first = not self._open
             if first:
                 self._begin(opened.config.writes)
-            elif self.session.memory is not None:
-                self.session.memory.raise_mode(opened.config.writes, now(at))
+            else:
+                self.session.keep_steps()
+                if self.session.memory is not None:
+                    self.session.memory.raise_mode(opened.config.writes, now(at))
             self._open.append(collector)
             memory = self.session.memory
             self._first_alias.setdefault(collector, memory.last_serial if memory is not None else 0)

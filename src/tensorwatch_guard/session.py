@@ -131,13 +131,18 @@ class Session:
             self.step = self._floor
         self.step += 1
 
+    def keep_steps(self) -> None:
+        """A guard is entered: the steps so far are behind it, however the next ones are counted."""
+        self._floor = self.step
+
     def reset(self) -> None:
         """The last guard is closed: the next one starts afresh."""
         self._steps = weakref.WeakKeyDictionary()
         self._by_hand = False
         self._most = 0
-        self._floor = self.step
+        self.keep_steps()
         self.backwards = []
+        self.faults, self.overhead_ns = {}, 0
 
     def pulse(self) -> None:
         """An event after the time that was asked for: whoever waits for it has its turn."""
