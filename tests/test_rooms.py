@@ -1,4 +1,4 @@
-"""The order of the house: a room imports only rooms that stand above it, and the package itself imports neither torch nor rich."""
+"""The order of the house: a room imports only rooms that stand above it, and says what it is for."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ FLOORS = (
     ("report",),
     ("simulate",),
     ("processes", "running", "printing"),
-    ("guard", "environment", "run", "doctor", "cli", "pytest_support", "pytest_plugin", "options_page", "_bootstrap", "__main__"),
+    ("guard", "environment", "run", "doctor", "cli", "pytest_support", "pytest_plugin", "options_page"),
+    ("_bootstrap", "__main__"),
 )
 """From top to bottom. Rooms of one floor may know each other; what is imported late or for types only does not count."""
 
