@@ -1,0 +1,139 @@
+"""What a watched call costs over the bare one, and what entering and leaving a guard costs.
+
+python benchmarks/calls.py [--json FILE]
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import wrapt
+from measuring import Tables, difference, middle, quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+scalar, wanting = torch.ones(()), torch.ones((), requires_grad=True)
+small, page = torch.ones(64), torch.ones(1024)
+array, nowhere = np.ones(1024, np.float32), io.StringIO()
+no_aim = "-"
+
+
+def item(count: int) -> None:
+    for _ in range(count):
+        scalar.item()
+
+
+def item_of_a_gradient(count: int) -> None:
+    for _ in range(count):
+        wanting.item()
+
+
+def to_float(count: int) -> None:
+    for _ in range(count):
+        float(scalar)
+
+
+def to_the_same(count: int) -> None:
+    for _ in range(count):
+        page.to(torch.float32)
+
+
+def to_another(count: int) -> None:
+    for _ in range(count):
+        page.to(torch.float64)
+
+
+def to_list(count: int) -> None:
+    for _ in range(count):
+        small.tolist()
+
+
+def to_numpy(count: int) -> None:
+    for _ in range(count):
+        page.numpy()
+
+
+def from_numpy(count: int) -> None:
+    for _ in range(count):
+        torch.from_numpy(array)
+
+
+def as_tensor(count: int) -> None:
+    for _ in range(count):
+        torch.as_tensor(array)
+
+
+def printed(count: int) -> None:
+    for _ in range(count):
+        print(scalar, file=nowhere)
+    nowhere.seek(0)
+    nowhere.truncate()
+
+
+CALLS: tuple[tuple[str, Callable[[int], None], int, str], ...] = (
+    ("t.item()", item, 4000, "1.5 us"),
+    ("t.item(), t requires a gradient", item_of_a_gradient, 4000, "1.5 us"),
+    ("float(t)", to_float, 4000, "1.5 us"),
+    ("t.tolist(), 64 elements", to_list, 2000, no_aim),
+    ("print(t)", printed, 200, no_aim),
+    ("t.to(same dtype)", to_the_same, 3000, no_aim),
+    ("t.to(torch.float64), 4 KiB", to_another, 2000, no_aim),
+    ("t.numpy(), 4 KiB, dies at once", to_numpy, 2000, "6 us"),
+    ("torch.from_numpy(a), 4 KiB, dies at once", from_numpy, 2000, "6 us"),
+    ("torch.as_tensor(a), 4 KiB, dies at once", as_tensor, 1000, no_aim),
+)
+
+
+def empty_wrapper() -> dict[str, str]:
+    """What wrapt alone costs: a wrapper around ``item`` that only passes on."""
+    original = torch.Tensor.item
+    over = []
+    for _ in range(9):
+        began = time.process_time()
+        item(4000)
+        between = time.process_time()
+        torch.Tensor.item = wrapt.FunctionWrapper(original, lambda wrapped, _, args, kwargs: wrapped(*args, **kwargs))  # type: ignore[assignment, method-assign]
+        try:
+            started = time.process_time()
+            item(4000)
+            ended = time.process_time()
+        finally:
+            del torch.Tensor.item
+        over.append((ended - started - (between - began)) / 4000 * 1e6)
+    figure, spread = middle(over)
+    return {"bare": "-", "over bare": f"{figure:+.2f} us", "spread": f"{spread:.2f} us", "aim": "-"}
+
+
+def entering(turns: int) -> dict[str, str]:
+    """Microseconds from before ``with guard()`` until after it, with nothing inside."""
+    found = []
+    for _ in range(turns):
+        began = time.process_time()
+        with quiet():
+            pass
+        found.append((time.process_time() - began) * 1e6)
+    figure, spread = middle(found[1:])
+    return {"median": f"{figure:.0f} us", "spread": f"{spread:.0f} us"}
+
+
+def main() -> None:
+    """Measure and print."""
+    tables = Tables("Cost of a watched call over the bare call")
+    tables.table("Calls of a CPU tensor, in the user's own code")
+    for name, call, count, aim in CALLS:
+        tables.row(name, {**difference(call, count), "aim": aim})
+    tables.row("an empty wrapt wrapper around item, no guard", empty_wrapper())
+    tables.table("Entering and leaving a guard")
+    tables.row("enter and exit", {**entering(60), "aim": "1 ms"})
+    with quiet():
+        tables.row("enter and exit while another is open", {**entering(2000), "aim": "20 us"})
+    tables.end()
+
+
+if __name__ == "__main__":
+    main()

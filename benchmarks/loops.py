@@ -1,0 +1,202 @@
+"""What the guard costs whole programs, entering, leaving and the report included.
+
+python benchmarks/loops.py [--json FILE]
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from measuring import Tables, middle, quiet, ratio
+from torch import nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+
+def digits() -> Callable[[], object]:
+    """The example, mistakes and all."""
+    sys.path.insert(0, str(EXAMPLES))
+    import train_digits
+
+    def run() -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            train_digits.main()
+
+    return run
+
+
+def clean_digits() -> Callable[[], object]:
+    """The same network and data without the mistakes: copies where the example shares."""
+    import train_digits
+
+    images, labels, _, _ = train_digits.load()
+    samples = torch.utils.data.TensorDataset(torch.tensor(images), torch.tensor(labels))
+
+    def run() -> None:
+        torch.manual_seed(0)
+        model = nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16 * 4 * 4, 10)
+        )
+        optimizer = torch.optim.Adam(model.parameters(), lr=4e-2)
+        for _ in range(5):
+            total = 0.0
+            for batch, target in torch.utils.data.DataLoader(samples, batch_size=64, shuffle=True):
+                loss = functional.cross_entropy(model(batch), target)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                total += loss.item()
+
+    return run
+
+
+def tiny() -> Callable[[], object]:
+    """The worst case: steps of a quarter of a millisecond, each with a read."""
+    model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
+    batch, target = torch.randn(32, 16), torch.randint(0, 4, (32,))
+
+    def run() -> None:
+        losses = []
+        for _ in range(1500):
+            optimizer.zero_grad()
+            loss = functional.cross_entropy(model(batch), target)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+
+    return run
+
+
+def reinforcement() -> Callable[[], object]:
+    """Observations come as new NumPy arrays, one by one; a learning step every 16 of them."""
+    policy = nn.Sequential(nn.Linear(8, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 2))
+    optimizer = torch.optim.Adam(policy.parameters(), lr=1e-3)
+    world = np.random.default_rng(0)
+
+    def run() -> None:
+        kept: list[torch.Tensor] = []
+        for turn in range(1200):
+            observation = world.standard_normal(8).astype(np.float32)
+            with torch.no_grad():
+                action = int(policy(torch.from_numpy(observation)).argmax())
+            kept.append(torch.from_numpy(observation + action))
+            if turn % 16 == 15:
+                optimizer.zero_grad()
+                policy(torch.stack(kept)).square().mean().backward()
+                optimizer.step()
+                kept.clear()
+
+    return run
+
+
+class Rows(torch.utils.data.Dataset[torch.Tensor]):
+    """A data set of NumPy rows, handed out as tensors that share."""
+
+    def __init__(self) -> None:
+        self.rows = np.random.default_rng(0).standard_normal((4000, 256)).astype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.from_numpy(self.rows[index])
+
+
+def loading() -> Callable[[], object]:
+    """The loader is all the work there is: an alias a sample."""
+    rows = Rows()
+
+    def run() -> None:
+        for batch in torch.utils.data.DataLoader(rows, batch_size=64):
+            assert batch.shape[1] == 256
+
+    return run
+
+
+def rewritten() -> tuple[Callable[[int], list[float]], int]:
+    """A step of about a millisecond, five aliases of 232 KiB in all, each rewritten in each step; milliseconds a step."""
+    model = nn.Sequential(nn.Linear(128, 256), nn.ReLU(), nn.Linear(256, 10))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    arrays = [np.zeros(59_392 // 4 * 4, np.float32) for _ in range(5)]
+    batch, target = torch.randn(128, 128), torch.randint(0, 10, (128,))
+
+    def run(steps: int) -> list[float]:
+        shared = [torch.from_numpy(array) for array in arrays]
+        took = []
+        for step in range(steps):
+            began = time.process_time()
+            for array in arrays:
+                array += step + 1
+            optimizer.zero_grad()
+            functional.cross_entropy(model(batch), target).backward()
+            optimizer.step()
+            took.append((time.process_time() - began) * 1e3)
+        assert len(shared) == 5
+        return took
+
+    return run, sum(array.nbytes for array in arrays)
+
+
+def escalation(tables: Tables) -> None:
+    """The loop of rewritten aliases in each mode, and in auto by its phases."""
+    run, nbytes = rewritten()
+    steps = 200
+    tables.table(f"Five live aliases, {nbytes / (1 << 20):.2f} MiB, all rewritten in each step (aim: 1.05)")
+    run(steps)
+    bare: list[float] = []
+    phases: dict[str, list[float]] = {}
+
+    def note(name: str, took: list[float], plain: float) -> None:
+        phases.setdefault(name, []).append(middle(took)[0] / plain)
+
+    for _ in range(7):
+        plain = middle(run(steps))[0]
+        bare.append(plain)
+        for mode in ("off", "check", "auto"):
+            with quiet(writes=mode):
+                took = run(steps)
+            if mode != "auto":
+                note(f"writes={mode!r}", took, plain)
+                continue
+            note("writes='auto': the first step", took[:1], plain)
+            note("writes='auto': while lines are followed (steps 2 to 4)", took[1:4], plain)
+            note("writes='auto': afterwards (steps 21 to 200)", took[20:], plain)
+            phases.setdefault("writes='auto': all 200 steps", []).append(sum(took) / (plain * steps))
+    step, spread = middle(bare)
+    tables.row("bare", {"ratio": "1", "spread": f"{spread / step:.3f}", "step": f"{step:.2f} ms"})
+    for name, ratios in phases.items():
+        figure, spread = middle(ratios)
+        tables.row(name, {"ratio": f"{figure:.3f}", "spread": f"{spread:.3f}", "step": f"{figure * step:.2f} ms"})
+
+
+def main() -> None:
+    """Measure and print."""
+    tables = Tables("Cost of the guard in whole programs")
+    tables.table("Programs (aim: 1.02, gate: 1.05)")
+    programs: tuple[tuple[str, Callable[[], Callable[[], object]]], ...] = (
+        ("digits, the example with its mistakes", digits),
+        ("digits without the mistakes", clean_digits),
+        ("tiny MLP, a read each step", tiny),
+        ("reinforcement learning with NumPy observations", reinforcement),
+        ("nothing but a DataLoader, an alias a sample", loading),
+    )
+    for name, make in programs:
+        tables.row(name, ratio(make(), 9))
+    escalation(tables)
+    tables.end()
+
+
+if __name__ == "__main__":
+    main()
