@@ -157,6 +157,8 @@ def _columns(text: str, start: int | None, end: int | None, last_text: str) -> t
     """``co_positions`` counts UTF-8 bytes; people and editors count characters."""
     if start is None or end is None:
         return None, None
+    if not text:
+        return start, end  # the source cannot be read
     head = text.encode()[:start].decode(errors="replace")
     tail = last_text.encode()[:end].decode(errors="replace")
     return len(head), len(tail)
@@ -208,12 +210,21 @@ def _same_text_before(code: CodeType, site: Site) -> int:
     """How many expressions with the same text stand before this one in the same function."""
     if not hasattr(code, "co_positions") or site.column is None:
         return 0
-    earlier = {
-        (line, start)
-        for line, end_line, start, end in code.co_positions()
-        if line is not None and start is not None and end is not None and (line, start) < (site.line, site.column)
-        and end_line == line and linecache.getline(site.file, line).encode()[start:end].decode(errors="replace") == site.source
-    }
+    if site.source is None:
+        return 0
+    first_word, more_lines = site.source.split(" ", 1)[0], (site.end_line or site.line) - site.line
+    earlier = set()
+    for line, end_line, start, end in set(code.co_positions()):
+        if line is None or end_line is None or line > site.line or end_line - line != more_lines:
+            continue
+        if first_word not in linecache.getline(site.file, line):  # cheap, and true of few
+            continue
+        lines = _source_lines(site.file, line, end_line)
+        column, end_column = _columns(lines[0], start, end, lines[-1])
+        if column is None or (line, column) >= (site.line, site.column):
+            continue
+        if _excerpt(lines, column, end_column) == site.source:
+            earlier.add((line, column))
     return len(earlier)
 
 
@@ -243,7 +254,8 @@ def _identity_of(site: Site | None, code: CodeType | None) -> list[str]:
     if site is None:
         return ["-"]
     ordinal = _same_text_before(code, site) if code is not None else 0
-    return [portable(site.file), site.function, site.source or str(site.line), str(ordinal)]
+    where = str(site.line) if site.column is None else f"{site.line}:{site.column}"
+    return [portable(site.file), site.function, site.source or where, str(ordinal)]
 
 
 _ALLOWANCE: Final = re.compile(r"#\s*tensorwatch:\s*allow\[([^\]]*)\]\s*(.*)$")
