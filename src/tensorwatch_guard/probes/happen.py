@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import torch
 
-from ..current import LOCAL, Happening, Tensor, on_cpu
+from ..current import LOCAL, Happening, Tensor, is_plain, on_cpu
 from ..operations import Operation
 from ..session import SESSION, Session
 from ..sites import FILES, OWN, TORCH, Trail
@@ -153,7 +153,7 @@ def watched(
         except Exception as error:
             session.fault(name, error)
         if outcome is None:
-            return stand_in(frame)(wrapped, args, kwargs)
+            return _unheard(row, frame, wrapped, instance, args, kwargs)
         violation = _first_word(session, outcome, before)
         if violation is not None:
             session.end(outcome.happening)
@@ -176,6 +176,24 @@ def watched(
         return result
 
     return probe
+
+
+def _unheard(row: Operation, frame: Any, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+    """A call that belongs to an open happening; what a mode or a subclass makes of it from the user's code does, too."""
+    __tracebackhide__ = True
+    here = LOCAL.here
+    outer = here.open
+    subject = instance if instance is not None else (args[0] if args else None)
+    comes_back = outer is not None and outer.row is row and outer.subject is subject
+    if outer is None or (is_plain(subject) and not comes_back):
+        return stand_in(frame)(wrapped, args, kwargs)
+    trail = SESSION.trail(frame) if comes_back else outer.trail
+    within = here.open = Happening(row, subject, trail, outer)
+    try:
+        return stand_in(frame)(wrapped, args, kwargs)
+    finally:
+        here.open = outer
+        outer.ops = (*outer.ops, *within.ops)
 
 
 Step = Callable[[Session, Outcome], None]

@@ -19,6 +19,10 @@ _ROOMS: Final = frozenset({
     "sites",
 })  # fmt: skip
 _hidden: Final[set[CodeType]] = set()
+_done: Final[set[str]] = set()
+"""Modules whose codes are hidden: a guard that is entered again has nothing to do here."""
+_walked: Final[dict[str, tuple[int, int]]] = {}
+"""Modules whose code is hidden, as they were then: identity and number of names. Walking them all takes milliseconds."""
 
 
 def hide(probes: Iterable[CodeType], open_to_dynamo: Collection[CodeType] = ()) -> None:
@@ -31,7 +35,7 @@ def hide(probes: Iterable[CodeType], open_to_dynamo: Collection[CodeType] = ()) 
     mark = _marker()
     if mark is None:
         return
-    outer = set(probes)
+    outer = {code for code in probes if code not in _hidden}
     inner = {code for probe in outer for code in _nested(probe)} - outer
     for code in (*outer, *inner, *_codes()):
         if code not in _hidden and code not in open_to_dynamo:
@@ -61,8 +65,15 @@ def _marker() -> Any:
 def _codes() -> Iterator[CodeType]:
     package = __name__.partition(".")[0]
     for name, module in list(sys.modules.items()):
+        if not name.startswith(package) or name in _done:
+            continue
+        _done.add(name)
         top, _, rest = name.partition(".")
         if top == package and rest.split(".")[0] in _ROOMS and isinstance(module, ModuleType):
+            state = (id(module), len(vars(module)))
+            if _walked.get(name) == state:
+                continue
+            _walked[name] = state
             for value in list(vars(module).values()):
                 yield from _of(value, name)
 

@@ -6,6 +6,7 @@ function it stands for: bare wrappers break spawned DataLoaders, closures break 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -71,12 +72,14 @@ class Probe(wrapt.FunctionWrapper[Any, Any]):
 class Handle:
     """One probe in place: what is needed to take it away again."""
 
-    __slots__ = ("attribute", "builtin", "owner", "probe")
+    __slots__ = ("attribute", "builtin", "before", "owner", "probe")
 
     def __init__(self, owner: Any, attribute: str, hook: Hook) -> None:
         self.owner = owner
         self.attribute = attribute
         self.builtin = _builtin_name(getattr(owner, attribute)) if isinstance(owner, ModuleType) else None
+        _clear(owner, attribute)
+        self.before = vars(owner).get(attribute, _NOTHING)
         self.probe = wrapt.wrap_object(owner, attribute, Probe, (hook,))
         if self.builtin is not None:
             torch.jit._builtins._register_builtin(self.probe, self.builtin)
@@ -85,12 +88,33 @@ class Handle:
         """Restore what was there; a wrapper that somebody put on top and left there stays, and ours under it is inert."""
         if self.builtin is not None:
             (torch.jit._builtins._builtin_table or {}).pop(id(self.probe), None)
-        try:
+        with contextlib.suppress(Exception):  # WrapperNotOutermostError: a plain function stands on top
             wrapt.unwrap_object(self.owner, self.attribute, self.probe, missing_ok=True)
-        except Exception:  # WrapperNotOutermostError: a plain function stands on top
+        now = vars(self.owner).get(self.attribute, _NOTHING)
+        if now is self.before:
             return
-        if isinstance(self.owner, type) and _is_shadow(self.owner, self.attribute):
-            delattr(self.owner, self.attribute)
+        # somebody saved what he got from the class (bound, or the original itself) and put that back
+        is_ours = isinstance(now, Probe | _BoundProbe) and now.__wrapped__ is self.probe.__wrapped__
+        if is_ours or (isinstance(self.owner, type) and _is_shadow(self.owner, self.attribute)):
+            if self.before is _NOTHING:
+                delattr(self.owner, self.attribute)
+            else:
+                setattr(self.owner, self.attribute, self.before)
+
+
+_NOTHING: Final[Any] = object()
+
+
+def _clear(owner: Any, attribute: str) -> None:
+    """Take away a probe of an earlier guard that somebody saved and put back: it would count everything twice."""
+    found: Any = vars(owner).get(attribute)
+    if not isinstance(found, Probe | _BoundProbe):
+        return
+    while isinstance(found, Probe | _BoundProbe):
+        found = found.__wrapped__
+    setattr(owner, attribute, found)
+    if isinstance(owner, type) and _is_shadow(owner, attribute):
+        delattr(owner, attribute)
 
 
 def _builtin_name(function: Any) -> str | None:

@@ -15,7 +15,7 @@ import torch
 from ..current import LOCAL, PLAIN, Tensor, function_mode_on, is_real, on_cpu
 from ..operations import Operation
 from ..session import SESSION, Session
-from ..sites import FILES, TORCH, USER
+from ..sites import FILES, USER
 from .happen import Outcome, refused, watched
 from .install import Hook
 from .stand_in import stand_in, strip
@@ -46,7 +46,7 @@ def read(row: Operation) -> Hook:
         code = frame.f_code
         kind_of_file = FILES[code.co_filename]
         outer = here.open
-        if outer is not None and kind_of_file >= TORCH and outer.swallows(row, instance, kind_of_file):
+        if outer is not None and outer.swallows(row, instance, kind_of_file):
             return wrapped(*args, **kwargs)
         if sampled:
             sampled -= perf_counter_ns()
