@@ -14,7 +14,7 @@ import torch
 from .hazards import WRITE, Hazards
 from .sharing.differences import describe
 from .sharing.moments import Moment, Mutation, now
-from .sharing.nursery import may_be_born
+from .sharing.nursery import BIRTH_SIZE
 from .sharing.owners import Owner, is_file_backed, last_array, owner_of, region_of
 from .sharing.writes import Writes
 from .sites import NOWHERE, Trail
@@ -134,8 +134,8 @@ class Memory:
         if here.generation != session.generation:
             session.refresh(here)
         key = (row.name, id(code), lasti)
-        small = may_be_born(tensor)
-        nbytes = tensor.numel() * tensor.element_size()
+        nbytes = tensor.nbytes
+        small = 0 < nbytes <= BIRTH_SIZE and tensor.is_contiguous()
         for shard, collector in here.shards:
             tally = shard.get(key)
             if tally is None:

@@ -19,7 +19,7 @@ from ..sites import Trail, trail
 from ..words import Change, Writer
 from .differences import differing_span
 from .ledger import Alias, Piece
-from .moments import Moment, Mutation, now
+from .moments import Moment, Mutation, moment_of, now
 from .nursery import Newborn, Nursery
 from .owners import Owner
 
@@ -111,9 +111,9 @@ class Adoption:
         writer: Writer = "unknown"
         if born.probe is not None:
             writer = "torch" if born.probe._version != born.version or self._writes.torch_writing else "numpy"
-        alias = Alias(0, born.op, born.direction, born.trail, born.seen, piece)
+        alias = Alias(0, born.op, born.direction, born.trail, moment_of(born.seen), piece)
         after = now(trail(sys._getframe(2)))
-        mutation = Mutation(piece, change, writer, born.seen, after, False, "", (alias,), unseen=writer != "torch")
+        mutation = Mutation(piece, change, writer, moment_of(born.seen), after, False, "", (alias,), unseen=writer != "torch")
         self._writes.tell_inexact(mutation)
 
 

@@ -101,7 +101,9 @@ class Escalation:
     @property
     def is_awake(self) -> bool:
         """Whether something is followed, or may have to be from the next alias on."""
-        return self.mode == "exact" or any(not case.named and case.turns > 0 for case in self._cases.values())
+        if self.mode == "exact" or not self._cases:  # asked at each read: the common answer comes first
+            return self.mode == "exact"
+        return any(not case.named and case.turns > 0 for case in self._cases.values())
 
     def looked(self) -> None:
         """A look is over: what explained its differences is used up."""

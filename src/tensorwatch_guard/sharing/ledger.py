@@ -22,6 +22,7 @@ from .owners import MOVED, ArrayOwner, Owner, last_array
 
 _use_count: Final = getattr(torch._C, "_storage_Use_Count", None)
 _NO_DATA: Final = torch.empty(0)
+_modes: Final = torch._C._len_torch_dispatch_stack
 
 
 class Alias:
@@ -89,7 +90,7 @@ class Piece:
 
 def _users_mode_on() -> bool:
     """Whether a dispatch mode is on that is not ours."""
-    modes = range(torch._C._len_torch_dispatch_stack())
+    modes = range(_modes())
     return not all(getattr(torch._C._get_dispatch_stack_at(place), "is_tensorwatch", False) for place in modes)
 
 
@@ -99,10 +100,11 @@ def version_probe(tensor: torch.Tensor) -> torch.Tensor | None:
     It holds neither the storage nor the graph. None where there is no counter (inference tensors) or where making one would
     be seen (a dispatch mode of the user's).
     """
-    if tensor.is_inference() or _users_mode_on():
+    if tensor.is_inference() or (_modes() and _users_mode_on()):
         return None
     probe = tensor.detach()
-    probe.data = _NO_DATA if probe.dtype == torch.float32 else torch.empty(0, dtype=probe.dtype)
+    dtype = tensor.dtype
+    probe.data = _NO_DATA if dtype is torch.float32 else torch.empty(0, dtype=dtype)
     return probe
 
 

@@ -22,12 +22,23 @@ from ..sites import Trail
 from ..words import Region
 from .graph import sequence_number
 from .ledger import version_probe
-from .moments import Moment
+from .moments import Stamp
 from .owners import ArrayOwner, StorageOwner
 
 BIRTH_SIZE: Final = 64 << 10
 """Larger memory goes the long way at once: a copy of it is dear."""
-_everything: Final = (ctypes.c_char * (1 << (46 if ctypes.sizeof(ctypes.c_void_p) == 8 else 30))).from_address
+MOST_TYPES: Final = 256
+_types: Final[dict[int, Any]] = {}
+
+
+def _array_of(nbytes: int) -> Any:
+    """The ctypes array of so many bytes; a view through it costs a quarter of a slice of a memoryview."""
+    known = _types.get(nbytes)
+    if known is None:
+        if len(_types) >= MOST_TYPES:
+            _types.clear()
+        known = _types[nbytes] = ctypes.c_char * nbytes
+    return known
 
 
 class Newborn:
@@ -59,7 +70,7 @@ class Newborn:
         self.lasti = lasti
         self.ident = get_ident()
         self.sequence = sequence_number()
-        self.seen: Moment = Moment(Trail(code, lasti, None, -1), self.ident, self.sequence)
+        self.seen: Stamp = (code, lasti, self.ident, self.sequence)
         """When its memory was last found as it was at birth."""
         self.tensor: weakref.ref[Any] | None = None
         """The tensor that stands behind the array; None for ``array->tensor``: a weak reference to a tensor of the user's
@@ -67,7 +78,8 @@ class Newborn:
         self.probe: torch.Tensor | None = None
         self.version = 0
         self.owner: StorageOwner | ArrayOwner | None = None
-        self.view: memoryview | None = None
+        self.view: Any = None
+        """The memory itself, by the buffer protocol."""
         self.copy = bytearray()
         self.address = 0
         self.shape: tuple[int, ...] = ()
@@ -133,25 +145,29 @@ class Nursery:
         born = Newborn(op, direction, code, lasti)
 
         def died(_: object) -> None:
-            with contextlib.suppress(Exception):
+            try:  # contextlib.suppress would be half of what this costs
                 if self.leave(born) and born.changed_at_death():
                     self._changed_at_death(born)
+            except Exception:  # noqa: SIM105
+                pass
 
-        nbytes = tensor.numel() * tensor.element_size()
+        nbytes = tensor.nbytes
         address = tensor.data_ptr()
-        born.view = memoryview(_everything(address))[:nbytes]
+        born.view = _array_of(nbytes).from_address(address)
         born.copy = bytearray(born.view)
         born.address, born.shape, born.dtype = address, tensor.shape, tensor.dtype
         born.probe = version_probe(tensor)
         born.version = tensor._version if born.probe is not None else 0
         storage = tensor.untyped_storage()
+        owner: StorageOwner | ArrayOwner
         if array is None:
             born.tensor = weakref.ref(tensor, died)
-            born.owner = StorageOwner(storage)
+            owner = StorageOwner(storage)
         else:
-            born.owner = ArrayOwner(storage, array, died)
+            owner = ArrayOwner(storage, array, died)
+        born.owner = owner
         self.newborns[id(born)] = born
-        self._by_address[born.owner.address] = born
+        self._by_address[owner.address] = born
 
     def at(self, address: int) -> Newborn | None:
         """The newborn whose storage begins there."""
@@ -172,9 +188,4 @@ class Nursery:
         self._by_address.clear()
 
 
-def may_be_born(tensor: torch.Tensor) -> bool:
-    """Whether the short way is right: small dense memory."""
-    return tensor.is_contiguous() and 0 < tensor.numel() * tensor.element_size() <= BIRTH_SIZE
-
-
-__all__ = ["BIRTH_SIZE", "Newborn", "Nursery", "may_be_born"]
+__all__ = ["BIRTH_SIZE", "Newborn", "Nursery"]
