@@ -230,7 +230,7 @@ def patched_inside_restored_later() -> list[str]:
     counts = [finding.count for finding in later.report.findings if finding.kind == "read"]
     if counts != [1]:
         told.append(f"a later guard counted one read as {counts}")
-    del torch.Tensor.item  # the third party's doing, undone for the next situation
+    _drop_plain_slot("item")
     torch.from_numpy = own_from_numpy
     return told
 
