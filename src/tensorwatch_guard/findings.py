@@ -13,7 +13,7 @@ from .collector import Collector, Link, Tally
 from .current import LOCAL
 from .policy.comments import allowed_by_comment
 from .rules import advice, rule_for, severity_of
-from .sites import Trail, identity
+from .sites import Trail, identity, place_of
 from .words import DIRECTIONS, Finding, Related, Site
 
 Live = Mapping[tuple[object, ...], int]
@@ -62,7 +62,7 @@ def _sums(collector: Collector) -> list[Sum]:
         if not tally.count:  # taken back: another layer tells it
             continue
         certain = tally.details.get("certain"), tally.details.get("type")
-        key = (tally.kind, tally.op, tally.trail.key, tally.extra and tally.extra.key, id(tally.grant), certain)
+        key = (tally.kind, tally.op, place_of(tally.trail), tally.extra and place_of(tally.extra), id(tally.grant), certain)
         known = sums.get(key)
         if known is None:
             known = sums[key] = Sum(tally)
@@ -160,7 +160,7 @@ def _finding(
 def _details(one: Sum, live: Live) -> dict[str, Any]:
     details = dict(one.first.details)
     if one.first.kind == "alias":
-        details["live"] = live.get((one.first.op, one.first.trail.key), 0)
+        details["live"] = sum(live.get((one.first.op, key), 0) for key in {tally.trail.key for tally in one.tallies})
     between = details.get("between")
     if between is not None:
         details["between"] = [site_json(end.site) for end in between]

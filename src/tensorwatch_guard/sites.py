@@ -153,6 +153,17 @@ def _position(code: CodeType, lasti: int) -> tuple[int | None, int | None, int |
     return line, line, None, None
 
 
+def place_of(at: Trail) -> tuple[object, ...]:
+    """Equal for equal expressions: a call's instruction is another one once Python 3.11 has specialised it."""
+    if at.place is not None or at.code is None or at.lasti < 0:
+        return at.key
+    position = _position(at.code, at.lasti)
+    if position[2] is None:
+        return at.key
+    origin = _position(at.origin, at.origin_lasti) if at.origin is not None and at.origin_lasti >= 0 else None
+    return (id(at.code), position, id(at.origin), origin)
+
+
 def _columns(text: str, start: int | None, end: int | None, last_text: str) -> tuple[int | None, int | None]:
     """``co_positions`` counts UTF-8 bytes; people and editors count characters."""
     if start is None or end is None:
