@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
 
 from .collector import Collector
 from .options import Config
-from .policy.baseline import load
 from .processes.household import HOUSEHOLD
 from .running import RUNNING
 from .sites import NOWHERE, trail
@@ -22,6 +21,7 @@ from .sites import NOWHERE, trail
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from .policy.baseline import Baseline
     from .policy.heed import Policy
     from .policy.violation import GuardViolation
     from .report.model import Report
@@ -67,7 +67,13 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         self.config = config
         self._process_report = process_report
         self.records = config.update_baseline
-        self.baseline = load(config.baseline) if config.baseline and not config.update_baseline else None
+        self.brief = False
+        """Where nothing is to be told, no report is made: for those who open thousands of guards."""
+        self.baseline: Baseline | None = None
+        if config.baseline and not config.update_baseline:
+            from .policy.baseline import load
+
+            self.baseline = load(config.baseline)
         self._collector: Collector | None = None
         self._entered = False
         self._depth = 0
@@ -145,7 +151,8 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         self._duration += time.perf_counter() - self._started
         self._started = 0.0
         try:
-            self._report = RUNNING.report_of(self, collector)
+            quiet = self.brief and self._policy.is_quiet()
+            self._report = RUNNING.no_report() if quiet else RUNNING.report_of(self, collector)
         except Exception as fault:  # a bug of ours costs the findings, never the training
             self._report = RUNNING.empty_report(self, collector, fault)
         finally:

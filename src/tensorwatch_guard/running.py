@@ -21,7 +21,6 @@ from .findings import findings
 from .memory import Memory
 from .options import KILL_SWITCH, is_killed
 from .policy import allow
-from .policy.gate import gate
 from .policy.heed import Policy, settle
 from .policy.stale import stale_allowances, vanished, without_ignored
 from .policy.violation import GuardViolation, TensorWatchWarning
@@ -177,6 +176,10 @@ class Running:
     def _listen(self) -> None:
         heard = self.heard
         self.session.strict = any(one.policy is not None and one.policy.strict for one in heard)
+        if self.session.strict and self.session.gate is None:
+            from .policy.gate import gate
+
+            self.session.gate = gate
         self.session.every_read = any(one.policy is not None and one.policy.every_read for one in heard)
         self.session.listen(heard)
 
@@ -254,6 +257,12 @@ class Running:
         return memory.began_in(low, high) if memory is not None else set()
 
     # -- reports -------------------------------------------------------------------------------------------------------
+
+    def no_report(self) -> Report:
+        """Of a guard in which there was nothing to tell."""
+        from .report.model import Report
+
+        return Report(RunInfo())
 
     def report_of(self, asked: guard, collector: Collector) -> Report:
         """An immutable report of what a guard has seen so far."""
@@ -360,7 +369,6 @@ def _grants(current: Any) -> None:
 
 
 RUNNING: Final = Running()
-SESSION.gate = gate
 SESSION.settle = settle
 SESSION.violation = (GuardViolation, TensorWatchWarning)
 allow.on_first_use(_grants)

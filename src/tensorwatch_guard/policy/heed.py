@@ -14,9 +14,9 @@ from ..findings import finding_of
 from ..sites import Trail, identity
 from ..words import DIRECTIONS, KINDS, Direction, Finding, Kind
 from . import telling
-from .allow import ENTRIES
+from .allow import ENTRIES, bases
 from .budget import Budget
-from .comments import allowed_by_comment
+from .comments import allowed_by_comment, comments_of
 from .message import violation_text
 from .violation import GuardViolation, TensorWatchWarning
 
@@ -35,6 +35,9 @@ _LINKED: Final = frozenset({"mutation", "hazard"})
 """Kinds whose story is put together after the event was counted: they are told once our own work is done."""
 _STOPPABLE: Final = frozenset({"read", "sync", "transfer"})
 """Kinds that are known before the call runs."""
+
+
+_QUIET: Final = frozenset({"read", "alias"})
 
 
 class Act(NamedTuple):
@@ -271,6 +274,20 @@ class Policy:
             limit = act.budget.limit if act.budget is not None else None
             if limit is None or limit.n == 0 or (limit.per == "run" and finding.count > limit.n):
                 self.elsewhere.append((finding, act.reason(finding.kind, finding.count, 0, stopped=False)))
+
+    def is_quiet(self) -> bool:
+        """Whether a report would have nothing to tell: nothing but reads and sharing, and no allowance near them."""
+        if self.broken or self._later or self._warning or self.baseline is not None or not self.over:
+            return False
+        if self.session.faults or self.collector.cut:
+            return False
+        for _, tally in self.collector.tallies():
+            code = tally.trail.code
+            if tally.kind not in _QUIET or (tally.kind, None) in self.acts or tally.grant is not None:
+                return False
+            if code is not None and comments_of(code.co_filename):
+                return False
+        return not any(base.entered > self.entered_at for base in bases())
 
     def bites(self, finding: Finding) -> bool:
         """Whether a finding that a baseline does not know is to fail: it is to be mended, or a level asks for it."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ..sites import FILES, USER, site_at, site_of
 from ..words import DIRECTIONS
 from .allow import NAMES, bases
-from .baseline import key_of
 from .comments import comments_of
 from .heed import ignored
 
@@ -125,6 +124,8 @@ def vanished(collector: Collector, found: tuple[Finding, ...]) -> Iterator[Remar
     """What the baseline knows and this run did not meet."""
     policy = collector.policy
     if policy is not None and policy.baseline is not None and collector.config.baseline is not None:
+        from .baseline import key_of
+
         there = {key_of(finding) for finding in found}
         for key, known in policy.baseline.known.items():
             if key not in there:

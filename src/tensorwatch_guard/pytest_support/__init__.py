@@ -140,6 +140,7 @@ class Watch:
             self._lingers = True
             RUNNING.linger(on=True)
         made = guard.from_config(config)
+        made.brief = self._folder is None
         self._prepare(made)
         return made
 
