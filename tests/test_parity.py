@@ -21,7 +21,7 @@ IN_MODES = {
     "loading": ("default", "exact", "ops"),
     "compiling": ("default", "exact", "ops"),
     "language": ("default", "exact", "ops"),
-    "training": ("default", "check", "exact", "ops"),
+    "training": ("default", "exact", "ops"),
     "sharing": ("default", "check", "exact", "ops"),
 }
 
