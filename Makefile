@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types tests docs clean
+.PHONY: demo test lint types tests docs bench clean
 
 demo: $(READY)
 	OMP_NUM_THREADS=2 $(BIN)/tensorwatch-guard run examples/train_digits.py
@@ -29,6 +29,10 @@ tests: $(READY)
 docs: $(READY)
 	$(BIN)/python -m tensorwatch_guard.options_page > docs/options.md
 	$(BIN)/python -m tensorwatch_guard.rules > docs/rules.md
+
+# Some minutes; docs/benchmarks.md has the figures of the machine that ran it last, its JSON is in .benchmarks.
+bench: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/page.py
 
 clean:
 	rm -rf $(VENV) build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache

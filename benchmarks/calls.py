@@ -24,51 +24,61 @@ no_aim = "-"
 
 
 def item(count: int) -> None:
+    """A read."""
     for _ in range(count):
         scalar.item()
 
 
 def item_of_a_gradient(count: int) -> None:
+    """A read that may warn."""
     for _ in range(count):
         wanting.item()
 
 
 def to_float(count: int) -> None:
+    """An implicit read."""
     for _ in range(count):
         float(scalar)
 
 
 def to_the_same(count: int) -> None:
+    """Nothing to do."""
     for _ in range(count):
         page.to(torch.float32)
 
 
 def to_another(count: int) -> None:
+    """A cast."""
     for _ in range(count):
         page.to(torch.float64)
 
 
 def to_list(count: int) -> None:
+    """A read of many."""
     for _ in range(count):
         small.tolist()
 
 
 def to_numpy(count: int) -> None:
+    """An array that dies at once."""
     for _ in range(count):
         page.numpy()
 
 
 def from_numpy(count: int) -> None:
+    """A tensor that dies at once."""
     for _ in range(count):
         torch.from_numpy(array)
 
 
 def as_tensor(count: int) -> None:
+    """The long way of an alias."""
     for _ in range(count):
         torch.as_tensor(array)
 
 
 def printed(count: int) -> None:
+    """A read for the eye."""
     for _ in range(count):
         print(scalar, file=nowhere)
     nowhere.seek(0)
