@@ -148,7 +148,7 @@ class Nursery:
             try:  # contextlib.suppress would be half of what this costs
                 if self.leave(born) and born.changed_at_death():
                     self._changed_at_death(born)
-            except Exception:  # noqa: SIM105
+            except Exception:
                 pass
 
         nbytes = tensor.nbytes
