@@ -13,10 +13,9 @@ if TYPE_CHECKING:
 
 
 def note_counters(record: Record) -> None:
-    """What dynamo counted: frames, graphs, captured calls, and every graph break with its reason."""
+    """What dynamo counted: graphs, captured calls, recompilations, and every graph break with its reason."""
     from torch._dynamo.utils import counters
 
-    record.note("frames", dict(counters["frames"]))
     record.note("stats", dict(counters["stats"]))
     record.note("graph breaks", dict(counters["graph_break"]))
     record.note("recompiles", dict(counters["recompiles"]))
