@@ -60,12 +60,11 @@ def _one_line(length: int) -> bytes:
 
 
 def strip(error: BaseException) -> None:
-    """Take the stand-in's entry out of a traceback that is on its way to the user."""
+    """Take the stand-ins' entries out of a traceback that is on its way to the user."""
     step = error.__traceback__
-    while step is not None and step.tb_next is not None:
-        if is_stand_in(step.tb_next.tb_frame.f_code):
+    while step is not None:
+        while step.tb_next is not None and is_stand_in(step.tb_next.tb_frame.f_code):
             step.tb_next = step.tb_next.tb_next
-            return
         step = step.tb_next
 
 

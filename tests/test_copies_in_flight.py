@@ -1,0 +1,168 @@
+"""Copies that do not block: written at one end or read at the other before anybody waited, they are hazards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from tensorwatch_guard import GuardViolation, guard
+from tensorwatch_guard.simulate import simulated_accelerator
+
+
+@pytest.fixture(scope="module", autouse=True)
+def device() -> Iterator[None]:
+    with simulated_accelerator("cuda"):
+        yield
+
+
+class Ends:
+    """Both ends of copies, pinned on the host's side."""
+
+    def __init__(self) -> None:
+        self.host = torch.arange(8.0).pin_memory()
+        self.pageable = torch.arange(8.0)
+        self.far = torch.arange(8.0, device="cuda") + 1
+        self.stream = torch.cuda.current_stream()
+        self.event = torch.cuda.Event()
+
+
+def hazards(story: Callable[[Ends], Any]) -> list[Any]:
+    ends = Ends()
+    with guard(report=False) as g:
+        story(ends)
+    return list(g.report.hazards)
+
+
+def up(e: Ends) -> Any:
+    return e.host.to("cuda", non_blocking=True)
+
+
+def down(e: Ends) -> Any:
+    return e.host.copy_(e.far, non_blocking=True)
+
+
+def record(e: Ends) -> None:
+    e.event.record()
+    e.event.synchronize()
+
+
+WRITES: dict[str, Callable[[Ends], Any]] = {
+    "fill": lambda e: e.host.fill_(3),
+    "through a view": lambda e: e.host[2:4].zero_(),
+    "by NumPy": lambda e: e.host.numpy().fill(3),
+    "copy_": lambda e: e.host.copy_(e.pageable + 1),
+}
+READS: dict[str, Callable[[Ends], Any]] = {
+    "tolist": lambda e: e.host.tolist(),
+    "item": lambda e: e.host[0].item(),
+    "print": lambda e: repr(e.host),
+    "equal": lambda e: torch.equal(e.host, e.pageable),
+}
+WAITS: dict[str, Callable[[Ends], Any]] = {
+    "synchronize": lambda e: torch.cuda.synchronize(),
+    "stream": lambda e: e.stream.synchronize(),
+    "event": record,
+    "item": lambda e: e.far.sum().item(),
+    "a blocking copy": lambda e: e.far.cpu(),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_source_that_is_written_under_way(name: str) -> None:
+    def story(e: Ends) -> None:
+        up(e)
+        WRITES[name](e)
+        torch.cuda.synchronize()
+
+    (found,) = hazards(story)
+    assert (found.details["type"], found.details["certain"], found.count) == ("async-copy", True, 1)
+    assert "written" in found.details["what"]
+    assert [link.role for link in found.related] == ["shared-by"]
+    assert found.related[0].site.source == 'e.host.to("cuda", non_blocking=True)'
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_result_that_is_read_under_way(name: str) -> None:
+    def story(e: Ends) -> None:
+        down(e)
+        READS[name](e)
+
+    (found,) = hazards(story)
+    assert found.details["type"] == "async-copy"
+    assert "read" in found.details["what"]
+    assert found.site is not None
+    assert found.site.file == __file__
+    assert found.related[0].site.source == "e.host.copy_(e.far, non_blocking=True)"
+
+
+@pytest.mark.parametrize("wait", WAITS)
+@pytest.mark.parametrize("name", [*WRITES, *READS])
+def test_after_a_wait_everything_is_fine(name: str, wait: str) -> None:
+    def story(e: Ends) -> None:
+        (up if name in WRITES else down)(e)
+        WAITS[wait](e)
+        (WRITES.get(name) or READS[name])(e)
+        torch.cuda.synchronize()
+
+    assert hazards(story) == []
+
+
+FINE: dict[str, Callable[[Ends], Any]] = {
+    "a source that is read": lambda e: (up(e), e.host.tolist(), torch.cuda.synchronize()),
+    "a source that is written with what it held": lambda e: (up(e), e.host.mul_(1), torch.cuda.synchronize()),
+    "another source": lambda e: (up(e), e.pageable.fill_(3), torch.cuda.synchronize()),
+    "pageable memory, which blocks": lambda e: (
+        e.pageable.to("cuda", non_blocking=True), e.pageable.fill_(3), torch.cuda.synchronize(),
+    ),
+    "a copy that blocks": lambda e: (e.host.to("cuda"), e.host.fill_(3), torch.cuda.synchronize()),
+    "a result that blocks": lambda e: (e.host.copy_(e.far), e.host.tolist()),
+    "a source that is gone": lambda e: (up(e), setattr(e, "host", None), torch.cuda.synchronize()),
+    "nobody reads": down,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FINE)
+def test_what_is_fine_is_not_told(name: str) -> None:
+    assert hazards(FINE[name]) == []
+
+
+def test_a_hazard_is_told_once_a_place() -> None:
+    def story(e: Ends) -> None:
+        for _ in range(5):
+            down(e)
+            e.host.tolist()
+            torch.cuda.synchronize()
+
+    (found,) = hazards(story)
+    assert found.count == 5
+
+
+def test_a_large_source_that_torch_writes() -> None:
+    host = torch.zeros(64 << 10).pin_memory()
+    with guard(report=False) as g:
+        host.to("cuda", non_blocking=True)
+        host.add_(1)
+        torch.cuda.synchronize()
+    assert [found.details["type"] for found in g.report.hazards] == ["async-copy"]
+
+
+def test_copies_of_one_guard_are_not_the_next_ones() -> None:
+    e = Ends()
+    with guard(report=False):
+        up(e)
+    e.host.fill_(3)
+    with guard(report=False) as g:
+        torch.cuda.synchronize()
+    assert g.report.hazards == ()
+
+
+def test_as_an_error_it_is_raised_where_it_is_seen() -> None:
+    e = Ends()
+    with pytest.raises(GuardViolation) as caught, guard(hazard="error", report=False):
+        down(e)
+        e.host.tolist()
+        raise AssertionError("not reached")
+    assert [found.details["type"] for found in caught.value.findings] == ["async-copy"]
