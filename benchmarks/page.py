@@ -16,10 +16,11 @@ NAMES = ("calls", "aliases", "loops", "scale", "following")
 HEAD = """<!-- Written by `make bench`: do not edit, run it. -->
 # Benchmarks
 
-Figures as measured by `make bench`, the bad ones too, on the machine and at the load named here. Times are processor time of
-the process unless a table says otherwise, so that other work on the machine falls out of them as far as it can; caches are still
-shared with it. Bare and guarded runs take turns in one process; a ratio or a difference is that of two neighbours, a figure the
-median of all, the spread the distance between the quartiles. The guard is the one you get by default, without a printed report.
+Figures as measured by `make bench`, the bad ones too, on the machine and at the load named here. Times are processor time
+of the process unless a table says otherwise, so that other work on the machine falls out of them as far as it can; caches
+are still shared with it. Bare and guarded runs take turns in one process; a ratio or a difference is that of two
+neighbours, a figure the median of all, the spread the distance between the quartiles. The guard is the one you get by
+default, without a printed report.
 """
 
 
