@@ -104,7 +104,10 @@ def _short(row: Operation, long_way: Hook, *, to_array: bool) -> Hook:
             here.busy = False
         if session.beat_at and started > session.beat_at:
             session.pulse()
-        session.overhead_ns += perf_counter_ns() - started
+        ended = perf_counter_ns()
+        session.overhead_ns += ended - started
+        if ended > session.due_ns:
+            session.tick(ended)
         return result
 
     return probe
