@@ -71,6 +71,18 @@ def test_so_many_at_each_place() -> None:
         assert reads(4) == 2
 
 
+def test_a_place_stays_one_when_python_specialises_the_call() -> None:
+    one, passed = torch.ones(1), 0
+    with guard(read=limit(20, per="site"), report=False):
+        for _ in range(60):
+            try:
+                float(one)
+            except GuardViolation:
+                continue
+            passed += 1
+    assert passed == 20
+
+
 def test_a_limit_that_is_not_passed_raises_nothing() -> None:
     with guard(read=3, report=False) as g:
         assert reads(3) == 3

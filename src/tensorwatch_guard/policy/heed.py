@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..current import LOCAL
 from ..findings import finding_of
-from ..sites import Trail, identity
+from ..sites import Trail, identity, place_of
 from ..words import DIRECTIONS, KINDS, Direction, Finding, Kind
 from . import telling
 from .allow import ENTRIES, bases
@@ -128,7 +128,7 @@ class Policy:
                 self.object(tally, one.reason(tally.kind, tally.count, 0, stopped=False))
             else:
                 step = self.session.step
-                how_many = one.budget.spend(tally.trail.key, step)
+                how_many = one.budget.spend(place_of(tally.trail), step)
                 if how_many > one.budget.limit.n:
                     self.object(tally, one.reason(tally.kind, how_many, step - self.collector.first, stopped=False))
 
@@ -143,7 +143,7 @@ class Policy:
         for act in (self.acts.get((kind, direction)), waits):
             if act is None or act.setting.level != "error" or (act.setting.implicit_only and not implicit):
                 continue
-            spent = act.budget.spent(at.key, step) if act.budget is not None else 0
+            spent = act.budget.spent(place_of(at), step) if act.budget is not None else 0
             if act.budget is None or spent >= act.budget.limit.n:
                 return act.reason(kind, spent + 1, step - self.collector.first, stopped=True)
         return None
