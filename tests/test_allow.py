@@ -298,3 +298,18 @@ def test_a_context_manager_of_ones_own_can_hold_it() -> None:
     with guard(read="error", report=False) as g, permission():
         read()
     assert g.report.reads[0].allowed == "through a helper"
+
+
+def test_a_compiled_function_stays_whole() -> None:
+    def block(x: torch.Tensor) -> torch.Tensor:
+        with allow("sync", reason="in a compiled function"):
+            return x.sum() * 2
+
+    @allow("sync")
+    def decorated(x: torch.Tensor) -> torch.Tensor:
+        return x.sum() * 2
+
+    for function in (block, decorated):
+        torch._dynamo.reset()
+        compiled = torch.compile(function, backend="eager", fullgraph=True)
+        assert compiled(torch.ones(3)) == 6

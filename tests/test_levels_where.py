@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from tensorwatch_guard import GuardViolation, guard
+from tensorwatch_guard import GuardViolation, guard, simulated_accelerator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -200,6 +200,18 @@ def test_a_violation_can_be_sent_home_by_a_process_pool() -> None:
     sent = pickle.loads(pickle.dumps(caught.value))
     assert str(sent) == str(caught.value)
     assert isinstance(sent, AssertionError)
+
+
+def test_nothing_is_raised_while_a_graph_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    with simulated_accelerator("cuda"):
+        one = torch.ones(1, device="cuda")
+        with pytest.raises(GuardViolation), guard(sync="error", report=False) as g:
+            monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+            assert one.item() == 1
+            monkeypatch.undo()
+            with pytest.raises(GuardViolation):
+                one.item()
+    assert g.report.syncs[0].count == 1
 
 
 def test_nothing_of_ours_is_chained_to_it() -> None:

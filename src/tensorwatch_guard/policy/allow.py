@@ -133,8 +133,11 @@ class allow:  # noqa: N801  # reads as a word in ``with allow("sync"):``
     """
 
     __slots__ = ("_base",)
+    _base: Base
 
     def __init__(self, *kinds: str, reason: str = "", first_only: bool = False) -> None:
+        if _is_traced():
+            return
         if not kinds or callable(kinds[0]):
             raise ConfigError(f'allow: say what, as in allow("sync", reason="..."); kinds: {", ".join(ALLOWABLE)}')
         frame = sys._getframe(1)
@@ -148,6 +151,8 @@ class allow:  # noqa: N801  # reads as a word in ``with allow("sync"):``
         self._base = base
 
     def __enter__(self) -> Self:
+        if _is_traced():
+            return self
         outer = CURRENT.get()
         base = self._base
         base.entered = next(ENTRIES)
@@ -162,6 +167,8 @@ class allow:  # noqa: N801  # reads as a word in ``with allow("sync"):``
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if _is_traced():
+            return
         CURRENT.set(_without(CURRENT.get(), self._base))  # no token: a generator may be left in another context
 
     def __call__(self, function: F) -> F:
@@ -192,6 +199,8 @@ class allow:  # noqa: N801  # reads as a word in ``with allow("sync"):``
 
             @functools.wraps(function)
             def wrapper(*args: Any, **kwargs: Any) -> Any:
+                if _is_traced():
+                    return function(*args, **kwargs)
                 with self:
                     return function(*args, **kwargs)
 
@@ -237,6 +246,12 @@ class allow:  # noqa: N801  # reads as a word in ``with allow("sync"):``
         finally:
             with self:
                 await generator.aclose()
+
+
+def _is_traced() -> bool:
+    """Whether Dynamo reads this instead of Python: calls inside a compiled graph are no events, and nothing may break it."""
+    torch: Any = sys.modules.get("torch")
+    return torch is not None and bool(torch.compiler.is_dynamo_compiling())
 
 
 def _without(grant: Grant | None, base: Base) -> Grant | None:

@@ -18,6 +18,8 @@ _ROOMS: Final = frozenset({
     "collector", "current", "hazards", "in_flight", "memory", "operations", "policy", "probes", "rules", "session", "sharing",
     "sites",
 })  # fmt: skip
+_OPEN: Final = frozenset({"tensorwatch_guard.policy.allow"})
+"""What users decorate functions with: its frames call their code, and Dynamo may look through them."""
 _hidden: Final[set[CodeType]] = set()
 _done: Final[set[str]] = set()
 """Modules whose codes are hidden: a guard that is entered again has nothing to do here."""
@@ -65,7 +67,7 @@ def _marker() -> Any:
 def _codes() -> Iterator[CodeType]:
     package = __name__.partition(".")[0]
     for name, module in list(sys.modules.items()):
-        if not name.startswith(package) or name in _done:
+        if not name.startswith(package) or name in _done or name in _OPEN:
             continue
         _done.add(name)
         top, _, rest = name.partition(".")
