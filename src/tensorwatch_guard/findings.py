@@ -97,8 +97,15 @@ def _same_story(line: Tally, interval: Tally) -> bool:
     return len(writers) <= 1 and bool(shared)
 
 
+def _line_of(tally: Tally) -> tuple[str, int] | None:
+    site = tally.trail.site
+    return (site.file, site.line) if site is not None else None
+
+
 def _holds(interval: Tally, line: Tally) -> bool:
     """Whether a line lies between the ends; where a loop turned or a function was left, every line does."""
+    if interval.details.get("inside"):
+        return _line_of(line) == _line_of(interval)
     first, last, at = interval.extra.site if interval.extra else None, interval.trail.site, line.trail.site
     if first is None or last is None or at is None or first.function != last.function or first.line >= last.line:
         return True

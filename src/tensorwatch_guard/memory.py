@@ -247,6 +247,7 @@ class Memory:
                 "before": old,
                 "after": new,
                 "seen_by": [mutation.by],
+                **({"inside": True} if mutation.inside else {}),
             }
 
         tallies = self.session.emit(

@@ -39,6 +39,11 @@ class PrivateName:
 _NOT_SIMULATED: Final = "no simulated accelerator: refused by name"
 
 PRIVATE: Final[tuple[PrivateName, ...]] = (
+    PrivateName(
+        "torch.fx.experimental.symbolic_shapes.uninteresting_files",
+        "probes/hiding.py",
+        "torch.export's errors name a frame of ours",
+    ),
     PrivateName("sys._getframe", "probes/calls.py", "none: without it there are no sites"),
     PrivateName(
         "torch.compiler._is_compiling_flag", "probes/calls.py", "torch.compiler.is_compiling()", "2.6"

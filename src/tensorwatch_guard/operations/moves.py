@@ -64,6 +64,13 @@ SHARES: Final[tuple[Operation, ...]] = (
 RELOCATIONS: Final[tuple[Operation, ...]] = (
     Operation("Tensor.share_memory_", "relocate", ("torch:Tensor.share_memory_",), absorbs=True),
     Operation("Module.share_memory", "relocate", ("torch.nn:Module.share_memory",), absorbs=True),
+    Operation(
+        "Queue.put",
+        "relocate",
+        ("multiprocessing.queues:Queue.put", "multiprocessing.queues:SimpleQueue.put"),
+        absorbs=True,
+        remark="the queue's own thread pickles later: told here, where the user stands",
+    ),
     Operation("Tensor.resize_", "relocate", ("torch:Tensor.resize_",)),
     Operation("Tensor.set_", "relocate", ("torch:Tensor.set_",)),
     Operation("UntypedStorage.resize_", "relocate", ("torch:UntypedStorage.resize_",)),

@@ -17,6 +17,7 @@ from ..current import LOCAL, Happening, Tensor, is_plain, on_cpu
 from ..operations import Operation
 from ..session import SESSION, Session
 from ..sites import FILES, OWN, TORCH, Trail
+from .hiding import pass_over_us
 from .install import Hook
 from .stand_in import stand_in, strip
 
@@ -142,6 +143,8 @@ def watched(
         if FILES[frame.f_code.co_filename] == OWN and frame.f_back is not None:
             frame = frame.f_back  # the short way's probe sent it here
         if _compiler._is_compiling_flag or _tracing() is not None:  # what we ask of tensors would be recorded
+            if _compiler._is_compiling_flag:
+                pass_over_us()
             return stand_in(frame)(wrapped, args, kwargs)
         outcome = None
         try:

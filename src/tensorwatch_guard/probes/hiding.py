@@ -7,6 +7,7 @@ user's; everything else of ours is skipped with all it calls.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from types import CodeType, FunctionType, ModuleType
@@ -20,6 +21,10 @@ _ROOMS: Final = frozenset({
 })  # fmt: skip
 _OPEN: Final = frozenset({"tensorwatch_guard.policy.allow"})
 """What users decorate functions with: its frames call their code, and Dynamo may look through them."""
+_OWN_FILES: Final = frozenset(
+    os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{room}.py")
+    for room in ("happen", "moves", "reads", "shares", "spans")
+)
 _hidden: Final[set[CodeType]] = set()
 _done: Final[set[str]] = set()
 """Modules whose codes are hidden: a guard that is entered again has nothing to do here."""
@@ -96,3 +101,17 @@ def _nested(code: CodeType) -> Iterator[CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _nested(constant)
+
+
+def pass_over_us() -> None:
+    """``torch.export`` names the innermost frame that is not its own in its errors: our frames are none of the user's."""
+    shapes: Any = sys.modules.get("torch.fx.experimental.symbolic_shapes")
+    if shapes is not None and hasattr(shapes, "uninteresting_files"):
+        shapes.uninteresting_files().update(_OWN_FILES)
+
+
+def pass_over_no_more() -> None:
+    """The probes are gone: PyTorch's set is what it was."""
+    shapes: Any = sys.modules.get("torch.fx.experimental.symbolic_shapes")
+    if shapes is not None and hasattr(shapes, "uninteresting_files"):
+        shapes.uninteresting_files().difference_update(_OWN_FILES)

@@ -19,7 +19,7 @@ from typing import Any, Final
 import torch
 import wrapt
 
-from .hiding import hide
+from .hiding import hide, pass_over_no_more
 
 Hook = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
 
@@ -72,7 +72,7 @@ class Probe(wrapt.FunctionWrapper[Any, Any]):
 class Handle:
     """One probe in place: what is needed to take it away again."""
 
-    __slots__ = ("attribute", "builtin", "before", "owner", "probe")
+    __slots__ = ("attribute", "before", "builtin", "owner", "probe")
 
     def __init__(self, owner: Any, attribute: str, hook: Hook) -> None:
         self.owner = owner
@@ -181,6 +181,7 @@ class Installation:
         if self._finder in sys.meta_path:
             sys.meta_path.remove(self._finder)
         self.lift()
+        pass_over_no_more()
         for cache in _caches():
             if cache not in self._filled:
                 cache.cache_clear()

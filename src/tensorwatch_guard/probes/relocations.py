@@ -28,8 +28,12 @@ def _before(session: Session, outcome: Outcome) -> None:
 def _storages(outcome: Outcome) -> list[torch.UntypedStorage]:
     subject = outcome.subject
     name = outcome.row.name
-    if isinstance(subject, torch.nn.Module):
-        tensors: list[Any] = [*subject.parameters(), *subject.buffers()]
+    if name == "Queue.put":
+        sent = outcome.args[0] if outcome.args else outcome.kwargs.get("obj")
+        values = list(sent.values()) if isinstance(sent, dict) else sent if isinstance(sent, list | tuple) else [sent]
+        tensors: list[Any] = [value for value in values if isinstance(value, Tensor)]
+    elif isinstance(subject, torch.nn.Module):
+        tensors = [*subject.parameters(), *subject.buffers()]
     elif isinstance(subject, Tensor):
         tensors = [subject]
     elif isinstance(subject, torch.UntypedStorage):
@@ -47,7 +51,7 @@ def _storages(outcome: Outcome) -> list[torch.UntypedStorage]:
 
 def _moves_storage(storage: torch.UntypedStorage, name: str, outcome: Outcome) -> bool:
     """Whether this call will give the storage other memory."""
-    if name.endswith(("share_memory_", "share_memory")):
+    if name.endswith(("share_memory_", "share_memory", "Queue.put")):
         return not storage.is_shared()
     if not storage.resizable():
         return False  # PyTorch refuses

@@ -18,10 +18,10 @@ import torch
 from ..sites import Trail, trail
 from ..words import Change, Writer
 from .differences import differing_span
-from .ledger import Alias, Piece
+from .ledger import Alias, Piece, other_side_held
 from .moments import Moment, Mutation, moment_of, now
 from .nursery import Newborn, Nursery
-from .owners import Owner
+from .owners import ArrayOwner, Owner
 
 if TYPE_CHECKING:
     from .writes import Writes
@@ -112,6 +112,11 @@ class Adoption:
         if born.probe is not None:
             writer = "torch" if born.probe._version != born.version or self._writes.torch_writing else "numpy"
         alias = Alias(0, born.op, born.direction, born.trail, moment_of(born.seen), piece)
+        alias.storage = weakref.ref(storage) if (storage := born.owner.ref() if born.owner is not None else None) else None
+        alias.lender = born.owner if isinstance(born.owner, ArrayOwner) else None
+        piece.aliases[0] = alias
+        if not other_side_held(alias):
+            return
         after = now(trail(sys._getframe(2)))
         mutation = Mutation(piece, change, writer, moment_of(born.seen), after, False, "", (alias,), unseen=writer != "torch")
         self._writes.tell_inexact(mutation)

@@ -28,9 +28,15 @@ MOST_EVENTS: Final = 20
 class Case:
     """One interval in which memory of one site was written: followed until its line is named, or given up."""
 
-    __slots__ = ("armed", "events", "from_key", "named", "site", "to_key", "turns")
+    __slots__ = ("armed", "events", "from_key", "inside", "named", "over", "site", "to_key", "turns")
 
-    def __init__(self, site: tuple[object, ...], from_key: tuple[object, ...], to_key: tuple[object, ...]) -> None:
+    def __init__(
+        self, site: tuple[object, ...], from_key: tuple[object, ...], to_key: tuple[object, ...], inside: bool
+    ) -> None:
+        self.inside = inside
+        """Both ends are one call's: the first event is its beginning, the next its end."""
+        self.over = True
+        """The call has ended: where both ends look alike, they take turns."""
         self.site = site
         self.from_key = from_key
         self.to_key = to_key
@@ -87,6 +93,10 @@ class Escalation:
         for case in self._cases.values():
             if case.armed and (key == case.to_key or case.events >= MOST_EVENTS):
                 self._disarm(case)
+            if case.inside and key == case.from_key:
+                case.over = not case.over
+                if not case.over:
+                    continue
             if not case.armed and not case.named and case.turns > 0 and key == case.from_key:
                 self._arm(case)
 
@@ -120,7 +130,8 @@ class Escalation:
 
     def found(self, mutation: Mutation) -> tuple[object, ...]:
         """A write was found as an interval. Returns what later exact findings of it name it by."""
-        keys = tuple((alias.trail.key, mutation.before.trail.key, mutation.after.trail.key) for alias in mutation.aliases)
+        ends = (mutation.before.trail.key, mutation.after.trail.key, mutation.inside)
+        keys = tuple((alias.trail.key, *ends) for alias in mutation.aliases)
         if self.mode == "auto":
             for key in keys:
                 if key not in self._cases and len(self._cases) < MOST_CASES and mutation.before.trail is not NOWHERE:

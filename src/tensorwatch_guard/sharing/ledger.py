@@ -219,6 +219,18 @@ def is_live(alias: Alias) -> bool:
     return _array_held_elsewhere(alias)
 
 
+def other_side_held(alias: Alias, held_by_us: int = 0) -> bool:
+    """Whether somebody but the writer can see a write: the other side has a holder of its own.
+
+    ``model(x).numpy()`` leaves an array that nobody shares any more, ``from_numpy(np.ones(3))`` such a tensor. Also right in
+    the call-back of one side's death. ``held_by_us``: references to the array that a look of ours holds just now.
+    """
+    if alias.direction == "tensor->array":
+        storage = alias.storage() if alias.storage is not None else None
+        return storage is None or _tensors_of(storage) > _arrays_on(alias.piece)
+    return alias.lender is None or _array_held_elsewhere(alias, held_by_us)
+
+
 def _tensors_of(storage: Any) -> int:
     """Tensors that hold a storage; its own Python object counts as one and is left out."""
     return _use_count(storage._cdata) - 1 if _use_count is not None else sys.maxsize
@@ -231,7 +243,7 @@ def _arrays_on(piece: Piece) -> int:
     return max(len(sides), 1)
 
 
-def _array_held_elsewhere(alias: Alias) -> bool:
+def _array_held_elsewhere(alias: Alias, held_by_us: int = 0) -> bool:
     """Whether the array has a holder besides the storages that borrow it.
 
     A storage holds the array that was passed, a view holds the array that owns the memory; what goes beyond is the user's.
@@ -249,6 +261,8 @@ def _array_held_elsewhere(alias: Alias) -> bool:
     lenders.clear()
     ours = 3 if passed is owner else 2  # the local names and the argument
     views = len(holders) - 1 if passed is owner else 0
+    if passed is owner:
+        ours += held_by_us
     if sys.getrefcount(passed) - ours > holders.get(id(passed), 0) + views:
         return True
-    return passed is not owner and sys.getrefcount(owner) - 2 > len(holders)
+    return passed is not owner and sys.getrefcount(owner) - 2 - held_by_us > len(holders)

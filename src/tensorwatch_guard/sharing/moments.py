@@ -59,5 +59,7 @@ class Mutation(NamedTuple):
     sequence: int | None = None
     unseen: bool = False
     """Autograd's counter did not see it: a saved tensor may be stale without PyTorch knowing."""
+    inside: bool = False
+    """Between the two ends of one torch call (a backward, an optimizer's step), not of a loop that turned."""
     cases: tuple[object, ...] = ()
     """What an interval is known by; of an exact mutation, the intervals it explains."""

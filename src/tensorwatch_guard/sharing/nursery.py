@@ -7,7 +7,6 @@ memory is still there.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import weakref
 from collections.abc import Callable

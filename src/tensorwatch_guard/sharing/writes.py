@@ -27,7 +27,7 @@ from .differences import differing_span, has_gaps
 from .escalation import Escalation
 from .fingerprints import BLOCK
 from .graph import sequence_number
-from .ledger import Alias, Ledger, Piece, version_probe
+from .ledger import Alias, Ledger, Piece, other_side_held, version_probe
 from .moments import START, Moment, Mutation, moment_of, now
 from .nursery import Newborn
 from .owners import MOVED, ArrayOwner, Owner
@@ -52,6 +52,9 @@ class Writes:
         self._dead: queue.SimpleQueue[Alias] = queue.SimpleQueue()
         self._left = False
         self._torch_wrote = False
+        self._in_span = False
+        self._alone: set[int] = set()
+        """Pieces that nobody but the writer had when they were last written under a follower's eyes."""
         self.torch_writing = False
         """Set while a torch call runs that writes without a trace in a version counter."""
 
@@ -157,9 +160,10 @@ class Writes:
         with self.lock:
             self._torch_wrote = wrote
             self._begin_look(moment)
+            self._in_span = True
             if self.ledger.torch_side:
                 self._compare(list(self.ledger.torch_side), moment)
-            self._torch_wrote = False
+            self._torch_wrote = self._in_span = False
             self._end_look(moment)
 
     def _begin_look(self, moment: Moment) -> None:
@@ -250,11 +254,15 @@ class Writes:
             if any(address in seen for address in (low, high)):
                 continue  # the same bytes through an overlapping region: one write
             seen.update((low, high))
-            piece.written += 1
             aliases = tuple(piece.aliases.values())
+            if not any(other_side_held(alias) for alias in aliases):
+                continue  # nobody but the writer has this memory any more
+            piece.written += 1
             if writer == "torch":
                 self.ledger.torch_side[piece.key] = None
-            self.tell_inexact(Mutation(piece, change, writer, stamp, moment, False, "", aliases, unseen=unseen))
+            mutation = Mutation(piece, change, writer, stamp, moment, False, "", aliases, unseen=unseen)
+            inside = self._in_span and stamp.trail.key == moment.trail.key
+            self.tell_inexact(mutation._replace(inside=inside))
         if self.escalation is not None:
             self.escalation.looked()
 
@@ -266,7 +274,7 @@ class Writes:
 
     def _exact(self, piece: Piece, write: Write, cases: tuple[object, ...]) -> None:
         """A follower named the line."""
-        if not _touches(piece.region, write):
+        if not _touches(piece.region, write) or piece.key in self._alone:
             return
         idents = [thread.ident for thread in threading.enumerate() if thread.name == write.thread]
         ident = idents[0] or 0 if len(idents) == 1 else 0
@@ -276,14 +284,20 @@ class Writes:
         self._tell(
             Mutation(
                 piece, change, write.writer, at, at, True, write.thread, tuple(piece.aliases.values()), write.by,
-                write.sequence, write.writer != "torch", cases,
+                write.sequence, write.writer != "torch", cases=cases,
             )
         )
 
     def _writer_now(self, key: int) -> Writer:
         """Asked by a follower right after a write, in the middle of a trace function: takes no lock."""
         piece = self.ledger.pieces.get(key)
-        return self._writer(piece, None, None)[0] if piece is not None else "unknown"
+        if piece is None:
+            return "unknown"
+        if any(other_side_held(alias, 1) for alias in list(piece.aliases.values())):
+            self._alone.discard(key)
+        else:
+            self._alone.add(key)
+        return self._writer(piece, None, None)[0]
 
     def _writer(self, piece: Piece, before: Moment | None, after: Moment | None) -> tuple[Writer, bool]:
         """Who wrote since the last look, and whether autograd's counter missed it."""
