@@ -111,7 +111,7 @@ def pass_over_us() -> None:
 
 
 def pass_over_no_more() -> None:
-    """The probes are gone: PyTorch's set is what it was."""
-    shapes: Any = sys.modules.get("torch.fx.experimental.symbolic_shapes")
-    if shapes is not None and hasattr(shapes, "uninteresting_files"):
-        shapes.uninteresting_files().difference_update(_OWN_FILES)
+    """The probes are gone: PyTorch's set is what it was. To make it would import half of PyTorch's compiler."""
+    files: Any = getattr(sys.modules.get("torch.fx.experimental.symbolic_shapes"), "uninteresting_files", None)
+    if files is not None and files.cache_info().currsize:
+        files().difference_update(_OWN_FILES)
