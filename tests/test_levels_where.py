@@ -88,25 +88,14 @@ def test_backward_of_the_users_own_function_is_raised_in() -> None:
 
 
 def test_a_call_back_of_the_garbage_collector_raises_at_the_exit() -> None:
-    class Reads:
-        def __del__(self) -> None:
-            try:
-                read()
-            except GuardViolation:
-                seen.append("in __del__")
-
-    seen: list[str] = []
-    with guard(mutation="error", report=False) as g:
-        t = torch.zeros(3)
-        a = t.numpy()
-        a[0] = 1
-        del t, a  # the look at its death is made by a weak reference's call-back
-        gc.collect()
-        reached = True
-        with pytest.raises(GuardViolation):
-            g.stop()
-        g.start()
-    assert reached
+    t = torch.zeros(3)
+    g = guard(mutation="error", report=False).start()
+    a = t.numpy()
+    a[0] = 1
+    del a  # the look at its death is made by a weak reference's call-back
+    gc.collect()
+    with pytest.raises(GuardViolation):
+        g.stop()
 
 
 def test_the_users_own_exception_wins() -> None:
@@ -212,6 +201,18 @@ def test_nothing_is_raised_while_a_graph_is_captured(monkeypatch: pytest.MonkeyP
             with pytest.raises(GuardViolation):
                 one.item()
     assert g.report.syncs[0].count == 1
+
+
+def test_a_bug_of_ours_in_speaking_never_reaches_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> str:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("tensorwatch_guard.policy.heed.violation_text", broken)
+    with guard(read="error", refusal="error", report=False) as g:
+        assert read() == 1
+        assert in_thread(read) == []
+    assert [one.rule for one in g.report.notices] == ["TWG901"]
+    assert "ZeroDivisionError" in g.report.notices[0].text
 
 
 def test_nothing_of_ours_is_chained_to_it() -> None:

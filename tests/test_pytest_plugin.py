@@ -87,7 +87,8 @@ def test_a_marker_needs_no_flag(pytester: pytest.Pytester) -> None:
 
         @pytest.mark.tensorwatch("error", mutation="log")
         def test_level():
-            torch.zeros(2).numpy()[0] = 1
+            t = torch.zeros(2)
+            t.numpy()[0] = 1
     """)
     result = run(pytester)
     result.assert_outcomes(passed=3, failed=1)
@@ -131,11 +132,13 @@ def test_a_marker_stands_above_the_flag(pytester: pytest.Pytester) -> None:
 
         @pytest.mark.tensorwatch("log")
         def test_log():
-            torch.zeros(2).numpy()[0] = 1
+            t = torch.zeros(2)
+            t.numpy()[0] = 1
 
         @pytest.mark.tensorwatch("off")
         def test_off(tensorwatch):
-            torch.zeros(2).numpy()[0] = 1
+            t = torch.zeros(2)
+            t.numpy()[0] = 1
             with pytest.raises(RuntimeError, match="nothing is guarded"):
                 tensorwatch.report
     """)
@@ -180,7 +183,8 @@ def test_a_test_of_unittest_is_guarded_too(pytester: pytest.Pytester) -> None:
 
         class Case(unittest.TestCase):
             def test_writes(self):
-                torch.zeros(2).numpy()[0] = 1
+                t = torch.zeros(2)
+                t.numpy()[0] = 1
     """)
     run(pytester, "--tensorwatch=error").assert_outcomes(failed=1)
 

@@ -62,7 +62,7 @@ def test_what_is_new_or_more_fails_the_test_that_has_it(suite: pytest.Pytester) 
     result = run(suite, "--tensorwatch-baseline=known.json")
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(["*more: 5 times, known.json lets 3 times pass", "FAILED (tensorwatch) *::test_other*"])
-    new = "\n\n    def test_new():\n        torch.ones(2).numpy()[1] = 9\n"
+    new = "\n\n    def test_new():\n        t = torch.ones(2)\n        t.numpy()[1] = 9\n"
     suite.makepyfile(test_suite=WRITES.replace("TIMES", "3") + new)
     result = run(suite, "--tensorwatch-baseline=known.json")
     result.assert_outcomes(passed=3, failed=1)
@@ -113,6 +113,15 @@ def test_reports_are_written_one_a_test_and_all_as_one(suite: pytest.Pytester) -
     ]  # fmt: skip
     together = Report.load(suite.path / "reports" / "all-tests.json")
     assert sum(finding.count for finding in together.mutations) == 4
+
+
+def test_reports_of_older_runs_are_left_alone(suite: pytest.Pytester) -> None:
+    run(suite, "--tensorwatch-report=reports")
+    before = len(os.listdir(suite.path / "reports"))
+    run(suite, "--tensorwatch-report=reports", "-k", "one")
+    assert len(os.listdir(suite.path / "reports")) == before
+    together = Report.load(suite.path / "reports" / "all-tests.json")
+    assert sum(finding.count for finding in together.mutations) == 1
 
 
 def test_long_and_odd_names_of_tests_make_file_names(pytester: pytest.Pytester) -> None:

@@ -95,15 +95,15 @@ def test_a_write_is_warned_of_when_its_story_is_whole() -> None:
 
 
 def test_a_write_that_a_call_back_saw_is_warned_of_at_the_exit() -> None:
-    def work() -> None:
-        t = torch.zeros(3)
+    def work(t: torch.Tensor) -> None:
         a = t.numpy()
         a[0] = 1
 
+    seen_by_others = torch.zeros(3)
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")
         with guard(mutation="warn", report=False):
-            work()
+            work(seen_by_others)
     assert [(one.filename, "NumPy wrote" in str(one.message)) for one in shown] == [(__file__, True)]
 
 

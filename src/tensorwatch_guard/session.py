@@ -307,7 +307,11 @@ class Session:
 
     def due(self, here: Here) -> Exception | None:
         """Policy speaks. What it hands back is for the user: a violation, or a warning that a filter made an error."""
-        return self.settle(here) if self.settle is not None else None
+        try:
+            return self.settle(here) if self.settle is not None else None
+        except Exception as error:
+            self.fault("policy", error)
+            return None
 
     def is_violation(self, error: BaseException) -> bool:
         """Whether policy raised it: then it is for the user."""

@@ -7,15 +7,15 @@ thread than those that entered the guard, and in call-backs, nothing is raised: 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from ..current import LOCAL
 from ..findings import finding_of
 from ..sites import Trail, identity, place_of
-from ..words import DIRECTIONS, KINDS, Direction, Finding, Kind
+from ..words import DIRECTIONS, Direction, Finding, Kind
 from . import telling
+from .acts import Act, acts_of
 from .allow import ENTRIES, bases
-from .budget import Budget
 from .comments import allowed_by_comment, comments_of
 from .message import violation_text
 from .violation import GuardViolation, TensorWatchWarning
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from ..collector import Collector, Tally
     from ..current import Here
-    from ..levels import Setting
     from ..options import Config
     from ..report.model import Report
     from ..session import Session
@@ -35,32 +34,8 @@ _LINKED: Final = frozenset({"mutation", "hazard"})
 """Kinds whose story is put together after the event was counted: they are told once our own work is done."""
 _STOPPABLE: Final = frozenset({"read", "sync", "transfer"})
 """Kinds that are known before the call runs."""
-
-
 _QUIET: Final = frozenset({"read", "alias"})
-
-
-class Act(NamedTuple):
-    """What is to be done about a kind. ``label``: how the user wrote it."""
-
-    setting: Setting
-    label: str
-    budget: Budget | None
-
-    def reason(self, kind: Kind, how_many: int, step: int, *, stopped: bool) -> str:
-        """Which level or limit was broken, in words."""
-        copies = "; a copy that blocks is a wait, too" if kind == "transfer" and self.label == "sync" else ""
-        note = " (stopped before it ran)" if stopped else ""
-        if self.budget is None:
-            return f'{self.label}="{self.setting}" in this guard{note}'
-        limit = self.budget.limit
-        if limit.n == 0:
-            return f"{self.label}={self.budget}: none is let pass{note}{copies}"
-        scope = {"run": "in this run", "site": "at this place", "step": f"in step {step}"}[limit.per]
-        return f"{self.label}={self.budget}: this is number {how_many} {scope}{note}{copies}"
-
-
-Key = tuple[Kind, Direction | None]
+"""Kinds that are worth no report of their own."""
 
 
 class Policy:
@@ -76,7 +51,7 @@ class Policy:
         """A baseline is being made: nothing is raised."""
         self.report: Callable[[], Report] | None = None
         self.entered_at = next(ENTRIES)
-        self.acts = _acts(config)
+        self.acts = acts_of(config)
         sync = self.acts.get(("sync", None))
         self._waits = sync if sync is not None and sync.budget is not None else None
         """The limit on waits, which blocking copies count against unless a level of their own was named for them."""
@@ -98,7 +73,8 @@ class Policy:
         self._pending: set[int] = set()
         self._later: list[tuple[str, Tally]] = []
         self._warned: set[object] = set()
-        self._passes: dict[object, bool] = {}
+        self._passes: dict[object, tuple[bool, Trail]] = {}
+        """By place; the trail keeps the code alive whose id is part of its key."""
         self._warning: TensorWatchWarning | None = None
 
     # -- hearing -------------------------------------------------------------------------------------------------------
@@ -159,8 +135,8 @@ class Policy:
         key = (tally.kind, tally.op, tally.trail.key, direction)
         known = self._passes.get(key)
         if known is None or (self.config.ignore is not None and tally.count in telling.MILESTONES):
-            known = self._passes[key] = self._looked_up(tally, direction)
-        return known
+            known = self._passes[key] = self._looked_up(tally, direction), tally.trail
+        return known[0]
 
     def _looked_up(self, tally: Tally, direction: Direction | None) -> bool:
         site = tally.trail.site
@@ -326,6 +302,13 @@ class Policy:
 
     def at_exit(self, report: Report, error: BaseException | None) -> Exception | None:
         """What is left to be raised when the guard is left. The user's own exception always wins."""
+        try:
+            return self._left_over(report, error)
+        except Exception as fault:
+            self.session.fault("policy", fault)
+            return None
+
+    def _left_over(self, report: Report, error: BaseException | None) -> Exception | None:
         self.threads.clear()
         later, self._later = self._later, []
         for how, tally in later:
@@ -339,21 +322,6 @@ class Policy:
         violation = self.violation(report, pending) if speaks else None
         self._pending.clear()
         return violation or self._warning
-
-
-def _acts(config: Config) -> dict[Key, Act]:
-    """The kinds and directions that ask for more than a record, and what they ask for."""
-    acts: dict[Key, Act] = {}
-    budgets: dict[str, Budget] = {}
-    for kind in KINDS:
-        for direction in DIRECTIONS if kind == "transfer" else (None,):
-            setting = config.setting(kind, direction)
-            if setting.level not in ("warn", "error"):
-                continue
-            label = next((name for name in (direction, kind) if name and getattr(config, name) is not None), "level")
-            budget = budgets.setdefault(label, Budget(setting.limit)) if setting.limit is not None else None
-            acts[kind, direction] = Act(setting, label, budget)
-    return acts
 
 
 def ignored(session: Session, config: Config, finding: Finding) -> bool:

@@ -177,9 +177,10 @@ class Watch:
             report.sections.append(("tensorwatch_guard: also seen in this test", self._listed(rest)))
         kept = [one for one in seen.findings if one.allowed is None and (one in worth or one.kind in KINDS)]
         if self._for_all is not None:
-            vars(report)["tensorwatch"] = parcel(seen, kept, used_allowances(opened.collector))
-        if self._folder is not None and seen.findings:
-            seen.dump(self._folder / _file_name(item.nodeid))
+            data = vars(report)["tensorwatch"] = parcel(seen, kept, used_allowances(opened.collector))
+            if self._folder is not None and seen.findings:
+                data["file"] = _file_name(item.nodeid)
+                seen.dump(self._folder / data["file"])
 
     def _listed(self, findings: Sequence[Finding]) -> str:
         from ..policy.message import line_text, place
@@ -255,7 +256,7 @@ class Watch:
         from ..report.merge import merge_files
         from ..report.model import ReportError
 
-        files = sorted(str(file) for file in self._folder.glob("test-*.json"))
+        files = [str(self._folder / name) for name in sorted(self._gathering.files)]  # those of older runs are left alone
         if not files:
             return
         try:

@@ -49,6 +49,8 @@ class Gathering:
         self.found: dict[str, Gathered] = {}
         self.known: dict[str, Known] = {}
         """As a baseline of tests keeps them: with the highest count that any one test had."""
+        self.files: set[str] = set()
+        """Names of the report files of this run."""
         self._stale: dict[tuple[str, int], str] = {}
         self._used: set[tuple[str, int]] = set()
         self._complaints: dict[tuple[str, int], str] = {}
@@ -56,6 +58,7 @@ class Gathering:
     def add(self, data: Mapping[str, Any], test: str) -> None:
         """What one test's report carries, as ``parcel`` made it."""
         self.tests += 1
+        self.files.update(filter(None, [data.get("file")]))
         findings = from_json({"schema": SCHEMA, "findings": data["findings"]}).findings if data["findings"] else ()
         self.to_mend += any(finding.severity != "note" for finding in findings)
         for key, finding in pooled(findings, lambda _: True).items():
