@@ -48,6 +48,10 @@ PRIVATE: Final[tuple[PrivateName, ...]] = (
     PrivateName(
         "torch.compiler._is_compiling_flag", "probes/calls.py", "torch.compiler.is_compiling()", "2.6"
     ),
+    PrivateName(
+        "torch._C._nn._parse_to", "policy/foresee.py", "Tensor.to and Module.to are raised after they ran, not before"
+    ),
+    PrivateName("_pytest.runner.pytest_runtest_call", "pytest_support", "writes seen outside a test name pytest's frames"),
     PrivateName("torch._C.DisableTorchFunction", "current.py", "subclasses are not looked into"),
     PrivateName(
         "torch._C._is_torch_function_mode_enabled", "current.py", "a function mode is taken to be on"

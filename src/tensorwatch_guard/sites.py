@@ -269,19 +269,6 @@ def _identity_of(site: Site | None, code: CodeType | None) -> list[str]:
     return [portable(site.file), site.function, site.source or where, str(ordinal)]
 
 
-_ALLOWANCE: Final = re.compile(r"#\s*tensorwatch:\s*allow\[([^\]]*)\]\s*(.*)$")
-
-
-def comment_allowance(site: Site) -> tuple[frozenset[str], str] | None:
-    """``# tensorwatch: allow[sync, transfer] reason`` on one of the site's lines: the kinds and the reason."""
-    for text in _source_lines(site.file, site.line, site.end_line or site.line):
-        match = _ALLOWANCE.search(text)
-        if match:
-            kinds = frozenset(part.strip() for part in match[1].split(",") if part.strip())
-            return kinds, match[2].strip()
-    return None
-
-
 def forget() -> None:
     """Drop cached sites: source files may have been edited between two sessions of one process."""
     _position.cache_clear()

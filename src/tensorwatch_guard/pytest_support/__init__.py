@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from contextlib import contextmanager
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
-import _pytest.runner
 import pytest
 
 from ..levels import ConfigError
@@ -135,7 +135,9 @@ class Watch:
         from ..guard import guard
         from ..running import RUNNING
 
-        HORIZONS.add(id(_pytest.runner.pytest_runtest_call.__code__))
+        runs_tests = getattr(sys.modules.get("_pytest.runner"), "pytest_runtest_call", None)
+        if runs_tests is not None:
+            HORIZONS.add(id(runs_tests.__code__))
         if not self._lingers and self._for_all is not None:
             self._lingers = True
             RUNNING.linger(on=True)
