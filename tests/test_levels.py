@@ -24,6 +24,7 @@ class Values:
         self.host = torch.ones(4)
         self.pinned = torch.ones(4).pin_memory()
         self.layer = torch.nn.Linear(2, 2)
+        self.there = torch.nn.Linear(2, 2).cuda()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,6 +36,11 @@ def device() -> Iterator[None]:
 @pytest.fixture
 def v() -> Values:
     return Values()
+
+
+def _on_default_device(make: Callable[[], torch.Tensor]) -> torch.Tensor:
+    with torch.device("cuda"):
+        return make()
 
 
 WAITS: dict[str, Callable[[Values], Any]] = {
@@ -56,6 +62,9 @@ COPIES: dict[str, tuple[str, Callable[[Values], Any]]] = {
     "to(other)": ("h2d", lambda v: v.host.to(v.x)),
     "to(cpu)": ("d2h", lambda v: v.x.to("cpu", torch.float64)),
     "cuda()": ("h2d", lambda v: v.host.cuda()),
+    "cuda(0)": ("h2d", lambda v: v.host.cuda(0)),
+    "to(copy)": ("h2d", lambda v: v.host.to("cuda:0", copy=True)),
+    "to(tensor=)": ("h2d", lambda v: v.host.to(tensor=v.x)),
     "type": ("h2d", lambda v: v.host.type("torch.cuda.FloatTensor")),
     "copy_": ("h2d", lambda v: v.x.copy_(v.host)),
     "copy_ back": ("d2h", lambda v: v.host.copy_(v.x)),
@@ -65,11 +74,19 @@ COPIES: dict[str, tuple[str, Callable[[Values], Any]]] = {
     "new_tensor": ("h2d", lambda v: v.x.new_tensor([1.0])),
     "numpy(force)": ("d2h", lambda v: v.x.numpy(force=True)),
     "module": ("h2d", lambda v: v.layer.to("cuda")),
+    "module.cuda": ("h2d", lambda v: v.layer.cuda()),
+    "load_state_dict": ("h2d", lambda v: v.there.load_state_dict(v.layer.state_dict())),
+    "default device": ("h2d", lambda v: _on_default_device(lambda: torch.tensor([1.0, 2.0]))),
     "pinned": ("h2d", lambda v: v.pinned.to("cuda", non_blocking=True)),
 }
 NEITHER: dict[str, Callable[[Values], Any]] = {
     "same device": lambda v: v.x.to("cuda"),
     "dtype": lambda v: v.host.to(torch.float64),
+    "type of a dtype": lambda v: v.host.type(torch.float64),
+    "module.to(dtype)": lambda v: v.there.to(torch.float64),
+    "host data": lambda v: (torch.tensor([1.0]), torch.as_tensor(v.host), v.host.new_tensor([1.0])),
+    "nothing": lambda v: torch.empty(0).cuda(),
+    "meta": lambda v: torch.ones(2, device="meta").to("meta"),
     "shape": lambda v: torch.equal(v.x, v.x[:2]),
     "host": lambda v: v.host.sum().item(),
     "where of three": lambda v: torch.where(v.x > 1, v.x, 0.0),
@@ -147,6 +164,8 @@ def test_a_call_that_pytorch_refuses_raises_pytorchs_own_exception(v: Values) ->
             v.x.numpy()
         with pytest.raises(RuntimeError):
             v.host.to("nonsense")
+        with pytest.raises(TypeError):
+            v.host.to(other=v.x)
     assert g.violation is None
 
 

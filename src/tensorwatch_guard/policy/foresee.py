@@ -128,10 +128,9 @@ def _move(call: Any) -> Found:
 def _target(name: str, args: Any, kwargs: Any) -> tuple[torch.device | None, torch.dtype | None, bool]:
     """Where ``to``, ``cpu``, ``cuda``, ``xpu`` and ``type`` bring a tensor; no device where it stays."""
     if name == "Tensor.to":
-        plain = {key: value for key, value in kwargs.items() if key not in ("copy", "other")}
+        plain = {key: value for key, value in kwargs.items() if key != "copy"}
         flags = [value for value in args if isinstance(value, bool)]
         values = [value for value in args if not isinstance(value, bool)]
-        values += [kwargs["other"]] if "other" in kwargs else []
         plain.setdefault("non_blocking", bool(flags and flags[0]))
         device, dtype, non_blocking, _ = torch._C._nn._parse_to(*values, **plain)
         return device, dtype, non_blocking
