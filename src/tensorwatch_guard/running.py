@@ -181,6 +181,7 @@ class Running:
 
             self.session.gate = gate
         self.session.every_read = any(one.policy is not None and one.policy.every_read for one in heard)
+        self.session.memory_strict = any(one.policy is not None and one.policy.memory_strict for one in heard)
         self.session.listen(heard)
 
     def _begin(self, writes: str) -> None:

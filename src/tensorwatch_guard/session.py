@@ -62,6 +62,8 @@ class Session:
         """Policy wants to hear of events: aliases take the long way."""
         self.every_read = False
         """Some open guard must hear of each read: reads take the long way."""
+        self.memory_strict = False
+        """Some open guard has a level for later writes: so do reads while memory is shared, for they look at it."""
         self.gate: Callable[[Session, Any], None] | None = None
         self.settle: Callable[[Here], Exception | None] | None = None
         """Says what policy has to say once a step of ours is done; may hand back what is to be raised."""

@@ -63,8 +63,10 @@ class Policy:
         """It must hear of every event; else of hazards only."""
         self.strict = self.stops or "alias" in kinds or telling.logs()
         """Calls are to take the long way, in which policy can speak."""
-        self.every_read = bool(kinds & {"read", "mutation", "hazard"}) or telling.logs()
-        """So are reads of CPU tensors: they look at shared memory, too."""
+        self.every_read = "read" in kinds or telling.logs()
+        """So are reads of CPU tensors."""
+        self.memory_strict = bool(kinds & {"mutation", "hazard"})
+        """So are reads while memory is shared: they look at it."""
         self.over = False
         """The guard was left without an exception: what was never used can be told."""
         self.broken: dict[int, tuple[Tally, str]] = {}
