@@ -136,6 +136,11 @@ class Ledger:
         self.pieces[made.key] = made
         return made, True
 
+    def stale(self, region: Region) -> Piece | None:
+        """A piece of the same region whose owner is gone: its memory belongs to somebody else now."""
+        known = self._by_region.get(region)
+        return known if known is not None and known.ask() is None else None
+
     def enter(self, piece: Piece, op: str, direction: str, trail: Trail, moment: Any) -> Alias:
         """A new alias of a piece."""
         self.last_serial += 1

@@ -107,6 +107,9 @@ class Writes:
                 self.escalation.before_look(seen)
             if self.ledger.pieces:
                 self._compare([piece.key for piece in self.ledger.at(address)], seen)
+            stale = self.ledger.stale(region)
+            if stale is not None:
+                self._forget(stale)
             piece, new = self.ledger.piece(region, owner, file_backed)
             self.ledger.stand_at(piece, address)
             alias = self.ledger.enter(piece, op, direction, moment.trail, moment)
@@ -237,7 +240,7 @@ class Writes:
         for piece in suspicious:
             if piece.ask() is MOVED and not piece.told_moved:
                 piece.told_moved = True
-                self.contents.drop(piece.key)
+                self._forget(piece)
                 self.tell_moved(piece, moment)
 
     def _report(self, found: Iterable[tuple[Change, Any]], moment: Moment) -> None:
@@ -354,21 +357,26 @@ class Writes:
             self.release(alias)
 
     def _close(self, alias: Alias) -> None:
+        try:
+            if alias.piece.key in self.ledger.pieces:
+                self._last_look(alias)
+        finally:  # whatever went wrong, memory that goes is looked at no more
+            gone = self.ledger.close(alias)
+            if gone is not None:
+                self._forget(gone)
+
+    def _last_look(self, alias: Alias) -> None:
         piece = alias.piece
-        if piece.key in self.ledger.pieces:
+        piece.dying = alias.lender
+        try:
             if self.escalation is not None:
                 self.escalation.before_look(START)
-            stamp = now(trail(sys._getframe(2))) if len(piece.aliases) > 1 else None
-            piece.dying = alias.lender
-            try:
-                found = self.contents.look([piece.key], stamp=stamp)
-            finally:
-                piece.dying = None
+            stamp = now(trail(sys._getframe(3))) if len(piece.aliases) > 1 else None
+            found = self.contents.look([piece.key], stamp=stamp)
             if found:
-                self._report(found, stamp or now(trail(sys._getframe(2))))
-        gone = self.ledger.close(alias)
-        if gone is not None:
-            self._forget(gone)
+                self._report(found, stamp or now(trail(sys._getframe(3))))
+        finally:
+            piece.dying = None
 
     def leave(self) -> None:
         """In a forked child: hear of no death, compare nothing. The lock may be held by a thread that is not here."""
