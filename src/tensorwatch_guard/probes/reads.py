@@ -41,6 +41,8 @@ def read(row: Operation) -> Hook:
         here = local.here
         if not instance.is_cpu or here.busy or _compiler._is_compiling_flag or _tracing() is not None:
             return long_way(wrapped, instance, args, kwargs)
+        if session.sharing and session.memory_strict:
+            return long_way(wrapped, instance, args, kwargs)
         sampled = perf_counter_ns() if here.sample else 0
         frame = _get_frame(1)
         code = frame.f_code
