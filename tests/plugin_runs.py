@@ -31,7 +31,8 @@ def _load_all() -> None:
         if found.name.rpartition(".")[2] not in _LEFT_OUT:
             with contextlib.suppress(ImportError):  # what needs a framework that is not there
                 importlib.import_module(found.name)
-    torch.ones(1, requires_grad=True).sum().backward()
+    with torch.device("cpu"):
+        torch.ones(1, requires_grad=True).sum().backward()
 
 
 _load_all()
