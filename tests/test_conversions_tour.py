@@ -94,8 +94,6 @@ def _report(folder: Path, *options: str) -> dict[str, Any]:
         timeout=LIMIT_S,
         check=False,
     )
-    if done.returncode == -11 and "exact" in options:
-        pytest.skip("known defect: line following can crash the interpreter in this tour, see the changelog")
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
     report: dict[str, Any] = json.loads(path.read_text())
     return report

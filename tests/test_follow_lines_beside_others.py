@@ -100,3 +100,15 @@ def test_exceptions_lifetimes_and_recursion_are_the_same() -> None:
 
 def test_frames_are_not_kept() -> None:
     assert situation("frames_are_not_kept")["gone"]
+
+
+@pytest.mark.parametrize("allocator", ["default", "debug"])
+def test_garbage_collection_may_end_following_before_a_trace_function_is_called(allocator: str) -> None:
+    environment = {} if allocator == "default" else {"PYTHONMALLOC": allocator}
+    told = child("ends_in_collection.py", **environment)
+    assert told == {"errors": [], "running": False, "tracing": False, "told": []}
+
+
+def test_following_may_begin_anew_before_that_collection_is_over() -> None:
+    told = child("ends_in_collection.py", "again")
+    assert told == {"errors": [], "running": True, "tracing": False, "told": [2]}

@@ -1,6 +1,10 @@
 """Following lines with ``sys.settrace``: Python 3.11 and older.
 
-One pair of trace functions a thread, made at its first event there; what they keep are code objects and numbers.
+One pair of trace functions a thread, made at its first event there; what they keep are code objects and numbers. The
+interpreter calls them through borrowed references: before it does, it makes the frame object, which can set off garbage
+collection and with it the end of what is watched, in this very thread. So a pair lives as long as its thread; between
+two followings it rests.
+
 Following can end and begin again at any point of another thread's trace function, so each thread looks after its own
 tracer: it lets go by itself, and steps in again by itself if following has begun anew meanwhile.
 
@@ -13,9 +17,11 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, repeat, starmap
 from threading import get_ident
 from types import CodeType, FrameType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from . import thread_states
 from .follow import LineFollower
@@ -26,19 +32,52 @@ Trace = Callable[[FrameType, str, Any], Any]
 _MARK: Final = "tensorwatch_guard_line_follower"
 """The attribute by which a trace function of ours is known."""
 _THREADS: Final = 256
+_Look = Callable[[CodeType | None, int, int], bool]
+_Inner = tuple[list[Any], list[Any], dict[int, dict[int, CodeType]], _Look]
+"""What trace functions take from their follower: snapshots, live memory, lines to be followed finely, the look."""
 
 
-class _Thread(NamedTuple):
+def _nothing(_code: CodeType | None, _line: int, _lasti: int) -> bool:
+    return False
+
+
+_AT_REST: Final[_Inner] = ([RESTING], [None], {}, _nothing)
+
+
+@dataclass(slots=True, eq=False)
+class _Thread:
     """One thread's trace functions, for calls and for what happens inside a frame, and its line so far."""
 
     calls: Trace
     inside: Trace
     record: Callable[[], Record]
+    work_for: Callable[[SettraceFollower | None, Record], None]
+    """To be called in the thread itself only."""
+    follower: SettraceFollower | None = None
+    """Whom they work for; None while they rest."""
 
 
 _current: SettraceFollower | None = None
 _threads: dict[int, _Thread] = {}
-"""What each thread was given last, by ident; a thread enters its own. A function held here keeps its address."""
+"""By ident; a thread enters its own and nobody takes it out while the thread lives."""
+
+
+def _mine() -> _Thread | None:
+    """This thread's functions. Those that are set are known again, should they have been forgotten."""
+    mine = getattr(sys.gettrace(), _MARK, None)
+    if isinstance(mine, _Thread):
+        _threads[get_ident()] = mine
+        return mine
+    return _threads.get(get_ident())
+
+
+def _forget(idents: set[int]) -> None:
+    """Forget threads that have ended."""
+    # Without a bytecode in between: whoever is born meanwhile under one of these idents has a frame by then.
+    living = starmap(sys._current_frames, [()])
+    thread_states.without_collection(
+        map(_threads.pop, chain.from_iterable(map(idents.difference, living)), repeat(None))
+    )
 
 
 def _first(frame: FrameType, event: str, arg: Any) -> Any:
@@ -66,10 +105,12 @@ def _elsewhere(frame: FrameType, event: str, arg: Any, so_far: Record | None) ->
 
 def _let_go(frame: FrameType | None) -> None:
     """Take our trace functions out of this thread and off its frames, unless following begins anew meanwhile."""
+    mine = _mine()  # and held in _threads from here on, whatever the tracer held
     taken = _is_ours(sys.gettrace())
     if taken:
         sys.settrace(None)
-    _threads.pop(get_ident(), None)  # after the tracer: a tracer that nobody knows looks like somebody else's
+    if mine is not None:
+        mine.work_for(None, NOWHERE)
     _unmark(_outwards(frame))
     follower = _current
     if taken and follower is not None and follower.running:
@@ -142,9 +183,9 @@ class SettraceFollower(LineFollower):
 
     def _reach_others(self, me: int) -> None:
         """Follow the threads that run already; none of them if a single one is traced by somebody else."""
+        known = set(_threads)
         tracers = thread_states.tracers()
-        for ident in _threads.keys() - tracers.keys():
-            _threads.pop(ident, None)
+        _forget(known - tracers.keys())
         if not self._ours().issuperset(tracers.values()):
             return
         thread_states.set_others(_first)
@@ -159,7 +200,10 @@ class SettraceFollower(LineFollower):
         return {0, id(_first), *(id(thread.calls) for thread in list(_threads.values()))}
 
     def _take_over(self, me: int, so_far: Record) -> _Thread:
-        mine = _threads[me] = self._make(so_far)
+        mine = _mine()
+        if mine is None:
+            mine = _threads[me] = self._make()
+        mine.work_for(self, so_far)
         sys.settrace(mine.calls)
         return mine
 
@@ -167,19 +211,14 @@ class SettraceFollower(LineFollower):
         """An event that reached a trace function that is not this thread's own: see that it has one, and hand it on."""
         me = get_ident()
         mine = _threads.get(me)
-        if mine is None or sys.gettrace() is not mine.calls or getattr(mine.calls, _MARK) is not self:
+        if mine is None or sys.gettrace() is not mine.calls or mine.follower is not self:
             if len(_threads) > _THREADS:
-                self._forget_ended()
+                _forget(set(_threads) - thread_states.tracers().keys())
             if so_far is None:
                 so_far = self._begun_in(me, frame, event)
             mine = self._take_over(me, so_far)
             _mark(_outwards(frame.f_back), mine.inside)
         return (mine.calls if event == "call" else mine.inside)(frame, event, arg)
-
-    @staticmethod
-    def _forget_ended() -> None:
-        for ident in _threads.keys() - sys._current_frames().keys():
-            _threads.pop(ident, None)
 
     def _begun_in(self, me: int, frame: FrameType, event: str) -> Record:
         """The line this thread has been in until now, if that can be known."""
@@ -195,10 +234,19 @@ class SettraceFollower(LineFollower):
                 return record
         return _record_of(user) if event == "call" else NOWHERE
 
-    def _make(self, so_far: Record) -> _Thread:  # noqa: C901 - two functions that share their variables
-        snapshots, live, spots = self._pieces.snapshots, self._pieces.live, self._spots
-        kinds, hit = KINDS_OF_FILES, self._hit
-        code, line, lasti = so_far
+    @staticmethod
+    def _make() -> _Thread:  # noqa: C901 - functions that share their variables
+        kinds = KINDS_OF_FILES
+        snapshots, live, spots, hit = _AT_REST
+        code, line, lasti = NOWHERE
+
+        def work_for(follower: SettraceFollower | None, so_far: Record) -> None:
+            nonlocal snapshots, live, spots, hit, code, line, lasti
+            old = (made.follower, snapshots, live, spots, hit, code)
+            snapshots, live, spots, hit = follower._inner() if follower is not None else _AT_REST
+            code, line, lasti = so_far
+            made.follower = follower
+            del old  # only now: their end may run anything, these functions too
 
         # No call may stand between a comparison that finds nothing and the new record: another thread could line this
         # one up in its old line and find what it writes in the next.
@@ -241,9 +289,13 @@ class SettraceFollower(LineFollower):
                     frame.f_trace_opcodes = False  # a debugger that takes over here must not meet such events
             return inside
 
+        made = _Thread(calls, inside, lambda: (code, line, lasti), work_for)
         for trace in (calls, inside):
-            setattr(trace, _MARK, self)
-        return _Thread(calls, inside, lambda: (code, line, lasti))
+            setattr(trace, _MARK, made)
+        return made
+
+    def _inner(self) -> _Inner:
+        return self._pieces.snapshots, self._pieces.live, self._spots, self._hit
 
     def _leave(self) -> None:
         if threading.gettrace() is _first:
@@ -252,18 +304,19 @@ class SettraceFollower(LineFollower):
 
     def _record(self, thread: int) -> Record | None:
         mine = _threads.get(thread)
-        return mine.record() if mine is not None else self._initial.get(thread)
+        return mine.record() if mine is not None and mine.follower is not None else self._initial.get(thread)
 
     def _untraced(self) -> set[int]:
         tracers = thread_states.tracers()
         if not tracers:
-            return sys._current_frames().keys() - _threads.keys()
+            followed = {ident for ident, thread in list(_threads.items()) if thread.follower is not None}
+            return sys._current_frames().keys() - followed
         ours = self._ours() - {0}
         return {ident for ident, tracer in tracers.items() if tracer not in ours}
 
     def _lost(self) -> bool:
         mine = _threads.get(get_ident())
-        return mine is not None and sys.gettrace() not in {mine.calls, _first}
+        return mine is not None and mine.follower is not None and sys.gettrace() not in {mine.calls, _first}
 
     def _refine(self, code: CodeType, line: int) -> None:
         for frame in _outwards(sys._getframe(1)):

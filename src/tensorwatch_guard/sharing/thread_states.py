@@ -101,7 +101,8 @@ def _states(functions: _Functions) -> Iterable[int]:
     return takewhile(truth, accumulate(chain(first, repeat(0)), functions.next_state))
 
 
-def _without_collection(work: Iterable[Any]) -> list[Any]:
+def without_collection(work: Iterable[Any]) -> list[Any]:
+    """What a chain of C calls yields, with no garbage collected meanwhile."""
     if not gc.isenabled():
         return list(work)
     nothing: list[tuple[()]] = [()]
@@ -116,7 +117,7 @@ def tracers() -> dict[int, int]:
     """The address of every thread's trace object, 0 where there is none, by thread ident. Empty before ``learn``."""
     if _layout is None or _functions is None:
         return {}
-    copies = _without_collection(map(_functions.read, _states(_functions), repeat(_WORDS * _BYTES)))
+    copies = without_collection(map(_functions.read, _states(_functions), repeat(_WORDS * _BYTES)))
     return {words[_layout.ident]: words[_layout.tracer] for words in map(_words, copies)}
 
 
@@ -125,4 +126,4 @@ def set_others(tracer: object) -> None:
     if _layout is None or _functions is None:
         return
     others = filterfalse(_functions.own_state().__eq__, _states(_functions))
-    _without_collection(map(_functions.set_trace, others, repeat(_layout.trampoline), repeat(id(tracer))))
+    without_collection(map(_functions.set_trace, others, repeat(_layout.trampoline), repeat(id(tracer))))
