@@ -112,3 +112,8 @@ def test_garbage_collection_may_end_following_before_a_trace_function_is_called(
 def test_following_may_begin_anew_before_that_collection_is_over() -> None:
     told = child("ends_in_collection.py", "again")
     assert told == {"errors": [], "running": True, "tracing": False, "told": [2]}
+
+
+def test_collections_that_ask_for_frames_do_not_wait_for_us() -> None:
+    told = child("collections_all_the_time.py")
+    assert told == {"errors": [], "why": None, "written": 64, "ended": True}

@@ -102,7 +102,7 @@ PRIVATE: Final[tuple[PrivateName, ...]] = (
     PrivateName(
         "torch._subclasses.fake_tensor.FakeTensor", "current.py", "fake tensors are seen as real ones"
     ),
-    PrivateName("sys._current_frames", "sharing/suspects.py", "lines are not followed"),
+    PrivateName("sys._current_frames", "sharing/at_once.py", "lines are not followed"),
     PrivateName("threading._active", "sharing/suspects.py", "threads that wrote are named by number"),
     PrivateName(
         "torch._C._dynamo.eval_frame.set_code_exec_strategy",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tensorwatch_guard.sites import FILES, OWN, TORCH
 
 from . import suspects
+from .at_once import other_frames
 from .suspects import Record, Suspect
 
 if TYPE_CHECKING:
@@ -60,16 +61,15 @@ class Lineup:
     def start(self) -> None:
         """Nothing is watched yet: what ran up to now is innocent."""
         self._last = suspects.processor_times()
-        self._strangers = self._untraced() & sys._current_frames().keys()
+        self._strangers = self._untraced() & other_frames().keys()
         self._ended = False
         self._tally.clear()
 
-    def line_up(self, me: int) -> None:
+    def line_up(self) -> None:
         """Note every other thread's line. Before the snapshots are renewed: after that a writer may walk on."""
         self._before = suspects.processor_times()
         untraced = self._untraced()
-        frames = sys._current_frames()
-        frames.pop(me, None)
+        frames = other_frames()
         self._ended = not self._strangers <= frames.keys()
         self._strangers = untraced & frames.keys()
         self._others = [self._seen(ident, frame, ident in untraced) for ident, frame in frames.items()]

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from tensorwatch_guard.words import Write
 
 from . import suspects
+from .at_once import other_frames
 from .blame import Lineup, is_foreign
 from .pieces import Pieces
 from .skip import hide_from_dynamo
@@ -144,7 +145,7 @@ class LineFollower:
         """Names of the threads whose lines are not followed."""
         if not self.running:
             return ()
-        running = sys._current_frames().keys() & self._untraced()
+        running = {get_ident(), *other_frames()} & self._untraced()
         return tuple(suspects.thread_name(ident) for ident in sorted(running))
 
     # What a way of following provides
@@ -255,7 +256,7 @@ class LineFollower:
             return None
         try:
             pieces.halt()  # a thread lined up in one line must not be able to write in the next
-            self._lineup.line_up(me.thread)
+            self._lineup.line_up()
             found, owners = pieces.take()
             if found:
                 self._write(found, self._lineup.judge(me))

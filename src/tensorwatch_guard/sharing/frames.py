@@ -13,9 +13,10 @@ import functools
 import gc
 import inspect
 import sys
-import threading
 from types import CellType
 from typing import TYPE_CHECKING, Any, Final
+
+from .at_once import other_frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,16 +38,11 @@ def objects_in_frames(frame: FrameType | None) -> Iterator[Any]:
         yield from _locals_of(frame)
         frame = frame.f_back
     if sys.version_info < (3, 11) or sys.version_info >= (3, 13):
-        for other in _other_threads():
+        for other in other_frames().values():
             caller: FrameType | None = other
             while caller is not None:
                 yield from _locals_of(caller)
                 caller = caller.f_back
-
-
-def _other_threads() -> list[FrameType]:
-    me = threading.get_ident()
-    return [frame for thread, frame in sys._current_frames().items() if thread != me]
 
 
 def _locals_of(frame: FrameType) -> list[Any]:

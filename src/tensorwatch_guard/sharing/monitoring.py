@@ -11,6 +11,7 @@ import sys
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
+from .at_once import other_frames
 from .follow import LineFollower
 from .suspects import KINDS_OF_FILES, NOWHERE, PASSED, Record, line_of, stack, user_frame
 
@@ -45,7 +46,7 @@ class MonitoringFollower(LineFollower):
         self._api.set_events(
             self._tool, events.PY_START | events.PY_RESUME | events.PY_THROW | events.PY_UNWIND
         )
-        running = list(sys._current_frames())
+        running = [get_ident(), *other_frames()]
         for ident in running:
             for frame in stack(ident):
                 if not KINDS_OF_FILES[frame.f_code.co_filename]:
@@ -118,14 +119,15 @@ class MonitoringFollower(LineFollower):
 
     def _follow(self, code: CodeType) -> None:
         """Have the lines of one code object reported, and its single instructions if it has been to blame before."""
-        if self._tool is None:
-            return
-        events = self._api.events
+        api, events = self._api, self._api.events
         wanted = events.LINE | events.PY_RETURN | events.PY_YIELD | events.PY_RESUME
         if any(id(code) in codes for codes in list(self._spots.values())):
             wanted |= events.INSTRUCTION
-        self._codes[id(code)] = code
-        self._api.set_local_events(self._tool, code, wanted)
+        number = id(code)
+        tool = self._tool
+        if tool is not None:  # no call until the events are set: whoever ends following takes the tool first
+            self._codes[number] = code
+            api.set_local_events(tool, code, wanted)
 
     def _refine(self, code: CodeType, line: int) -> None:
         if self._tool is not None:

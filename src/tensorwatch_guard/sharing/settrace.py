@@ -24,6 +24,7 @@ from types import CodeType, FrameType
 from typing import Any, Final
 
 from . import thread_states
+from .at_once import ONCE, at_once, other_frames
 from .follow import LineFollower
 from .pieces import RESTING
 from .suspects import KINDS_OF_FILES, NOWHERE, PASSED, Record, line_of, stack, user_frame
@@ -72,12 +73,9 @@ def _mine() -> _Thread | None:
 
 
 def _forget(idents: set[int]) -> None:
-    """Forget threads that have ended."""
-    # Without a bytecode in between: whoever is born meanwhile under one of these idents has a frame by then.
-    living = starmap(sys._current_frames, [()])
-    thread_states.without_collection(
-        map(_threads.pop, chain.from_iterable(map(idents.difference, living)), repeat(None))
-    )
+    """Forget threads that have ended, except where one born under the same ident has a frame by now."""
+    living = starmap(sys._current_frames, ONCE)
+    at_once(map(_threads.pop, chain.from_iterable(map(idents.difference, living)), repeat(None)))
 
 
 def _first(frame: FrameType, event: str, arg: Any) -> Any:
@@ -178,10 +176,10 @@ class SettraceFollower(LineFollower):
         mine = self._take_over(me, _record_of(user_frame(frame)))
         _mark(_outwards(frame), mine.inside)
         if thread_states.learn(mine.calls):
-            self._reach_others(me)
+            self._reach_others()
         return True
 
-    def _reach_others(self, me: int) -> None:
+    def _reach_others(self) -> None:
         """Follow the threads that run already; none of them if a single one is traced by somebody else."""
         known = set(_threads)
         tracers = thread_states.tracers()
@@ -189,7 +187,7 @@ class SettraceFollower(LineFollower):
         if not self._ours().issuperset(tracers.values()):
             return
         thread_states.set_others(_first)
-        others = sys._current_frames().keys() - {me}
+        others = set(other_frames())
         for ident in others:
             _mark(stack(ident), _first)
         for ident in others:  # only now: a thread without a word since then is still in this line
@@ -310,7 +308,7 @@ class SettraceFollower(LineFollower):
         tracers = thread_states.tracers()
         if not tracers:
             followed = {ident for ident, thread in list(_threads.items()) if thread.follower is not None}
-            return sys._current_frames().keys() - followed
+            return {get_ident(), *other_frames()} - followed
         ours = self._ours() - {0}
         return {ident for ident, tracer in tracers.items() if tracer not in ours}
 

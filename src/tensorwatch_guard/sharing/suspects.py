@@ -24,6 +24,8 @@ from typing import Any, Final, NamedTuple
 from tensorwatch_guard.sites import FILES, OWN, USER
 from tensorwatch_guard.words import Place
 
+from .at_once import ONCE, at_once
+
 Record = tuple[CodeType | None, int, int]
 """Where a thread is: its line's code, the line, and the instruction or -1."""
 
@@ -138,9 +140,9 @@ def stack(thread: int) -> list[FrameType]:
 
     One chain of C calls: followed by hand, ``f_back`` of a frame that returns meanwhile ends the walk half way down.
     """
-    top = map(methodcaller("get", thread), starmap(sys._current_frames, [()]))
+    top = map(methodcaller("get", thread), starmap(sys._current_frames, ONCE))
     steps: Any = chain(top, repeat("f_back"))
-    return list(takewhile(truth, accumulate(steps, getattr)))
+    return at_once(takewhile(truth, accumulate(steps, getattr)))
 
 
 def line_of(thread: int) -> Record:
@@ -181,8 +183,8 @@ def processor_times() -> dict[int, int]:
     if not _clocks_run():
         return {}
     # One chain of C calls: no thread that _current_frames names can end before its clock is asked for.
-    asked, idents = tee(chain.from_iterable(starmap(sys._current_frames, [()])))
-    clocks = list(map(time.pthread_getcpuclockid, asked))
+    asked, idents = tee(chain.from_iterable(starmap(sys._current_frames, ONCE)))
+    clocks = at_once(map(time.pthread_getcpuclockid, asked))
     times = {}
     for ident, clock in zip(idents, clocks, strict=True):
         try:

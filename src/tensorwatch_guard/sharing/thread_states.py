@@ -5,20 +5,20 @@ exported and takes any thread's state. Where in that state the tracer and the th
 caller's own state, by value; nothing is assumed, and if it is not found nothing is done.
 
 A thread state can be freed whenever the interpreter lock changes hands, and that happens only between two bytecodes.
-Hence every walk over the states is one chain of C calls driven from inside ``list``: no bytecode runs until it is
-through. Garbage collection, which could run some, is off inside the chain and on again at its end: nobody sees it off.
-An audit hook written in Python would be called inside the chain, by ``_PyEval_SetTrace``; nothing is known of such.
+Hence every walk over the states is one chain of C calls (see ``at_once``): no bytecode runs until it is through. An
+audit hook written in Python would be called inside the chain, by ``_PyEval_SetTrace``; nothing is known of such.
 """
 
 from __future__ import annotations
 
 import ctypes
-import gc
 import sys
-from itertools import accumulate, chain, filterfalse, repeat, starmap, takewhile
+from itertools import accumulate, chain, filterfalse, repeat, takewhile
 from operator import truth
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from .at_once import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -101,23 +101,11 @@ def _states(functions: _Functions) -> Iterable[int]:
     return takewhile(truth, accumulate(chain(first, repeat(0)), functions.next_state))
 
 
-def without_collection(work: Iterable[Any]) -> list[Any]:
-    """What a chain of C calls yields, with no garbage collected meanwhile."""
-    if not gc.isenabled():
-        return list(work)
-    nothing: list[tuple[()]] = [()]
-    try:
-        return list(chain(starmap(gc.disable, nothing), work, starmap(gc.enable, nothing)))[1:-1]
-    except BaseException:
-        gc.enable()
-        raise
-
-
 def tracers() -> dict[int, int]:
     """The address of every thread's trace object, 0 where there is none, by thread ident. Empty before ``learn``."""
     if _layout is None or _functions is None:
         return {}
-    copies = without_collection(map(_functions.read, _states(_functions), repeat(_WORDS * _BYTES)))
+    copies = at_once(map(_functions.read, _states(_functions), repeat(_WORDS * _BYTES)))
     return {words[_layout.ident]: words[_layout.tracer] for words in map(_words, copies)}
 
 
@@ -126,4 +114,4 @@ def set_others(tracer: object) -> None:
     if _layout is None or _functions is None:
         return
     others = filterfalse(_functions.own_state().__eq__, _states(_functions))
-    without_collection(map(_functions.set_trace, others, repeat(_layout.trampoline), repeat(id(tracer))))
+    at_once(map(_functions.set_trace, others, repeat(_layout.trampoline), repeat(id(tracer))))
