@@ -57,6 +57,7 @@ class Tally:
         "nbytes",
         "op",
         "owner",
+        "passed",
         "serial",
         "threads",
         "trail",
@@ -90,6 +91,8 @@ class Tally:
         """The tally that tells this one's story, too: the line of this interval's write was found."""
         self.owner: Collector | None = None
         self.serial = 0
+        self.passed = 0
+        """Aliases that were counted and not watched."""
 
     def link(self, role: str, kind: Kind, op: str, trail: Trail, extra: Trail | None = None) -> None:
         """Another happening that belongs to this one's story. ``extra``: the other end of its interval."""

@@ -16,6 +16,7 @@ from .sharing.differences import describe
 from .sharing.moments import Moment, Mutation, now
 from .sharing.nursery import BIRTH_SIZE
 from .sharing.owners import Owner, is_file_backed, last_array, owner_of, region_of
+from .sharing.sampling import ALWAYS, is_watched
 from .sharing.writes import Writes
 from .sites import NOWHERE, Trail
 from .words import Region, Site
@@ -73,14 +74,7 @@ class Memory:
         file_backed: bool,
     ) -> None:
         """Memory was handed out: an alias finding, and an entry in the ledger."""
-        moment = now(at)
-        self.writes.share(
-            row.name, direction, moment, tensor.untyped_storage(), region, owner, side, file_backed,
-            watch=self.mode != "off", tensor=tensor,
-        )
-        self.session.sharing = True
-
-        self.session.emit(
+        tallies = self.session.emit(
             "alias",
             row.name,
             at,
@@ -88,6 +82,15 @@ class Memory:
             implicit=row.implicit,
             details=lambda: alias_details(direction, region, tensor),
         )
+        if tallies and not is_watched(tallies[0].count) and self.bears:
+            for tally in tallies:
+                tally.passed += 1
+            return
+        self.writes.share(
+            row.name, direction, now(at), tensor.untyped_storage(), region, owner, side, file_backed,
+            watch=self.mode != "off", tensor=tensor,
+        )
+        self.session.sharing = True
 
     def take_census(self) -> None:
         """Memory that tensors and arrays share already, however they came to: it is followed from now on, too."""
@@ -116,7 +119,8 @@ class Memory:
     @property
     def bears(self) -> bool:
         """Whether small aliases may go the short way."""
-        return self.mode != "off" and self.writes.bears
+        escalation = self.writes.escalation
+        return escalation is None or not escalation.is_awake
 
     def born(
         self,
@@ -124,38 +128,54 @@ class Memory:
         row: Operation,
         direction: str,
         frame: FrameType,
+        at: Trail | None,
         tensor: torch.Tensor,
         array: np.ndarray[Any, Any] | None,
         seen: torch.Tensor,
     ) -> None:
-        """The short way of an alias made in the user's own code: counted like a read, held in the nursery."""
+        """The short way of an alias: counted like a read, held in the nursery. ``at``: None where ``frame`` is the user's."""
         session = self.session
         code, lasti = frame.f_code, frame.f_lasti
         if here.generation != session.generation:
             session.refresh(here)
-        key = (row.name, id(code), lasti)
+        key = (row.name, id(code), lasti) if at is None else (row.name, *at.key)
         nbytes = tensor.nbytes
-        small = 0 < nbytes <= BIRTH_SIZE and tensor.is_contiguous()
+        watched = True
         for shard, collector in here.shards:
             tally = shard.get(key)
             if tally is None:
-                tally = collector.open(shard, key, "alias", row.name, Trail(code, lasti, None, -1), session.step)
+                tally = collector.open(shard, key, "alias", row.name, at or Trail(code, lasti, None, -1), session.step)
                 tally.details = alias_details(direction, region_of(tensor), seen)
             tally.count += 1
             tally.last_step = session.step
             tally.nbytes += nbytes
+            if tally.count > ALWAYS and watched and not is_watched(tally.count):
+                watched = False
+                tally.passed += 1
             if collector.heed is not None:
                 collector.heed(tally, False)
-        if small:
-            self.writes.young.bear(row.name, direction, code, lasti, tensor, array)
-        else:
-            moment = now(Trail(code, lasti, None, -1))
-            backed = array is not None and is_file_backed(array)
-            self.writes.share(
-                row.name, direction, moment, tensor.untyped_storage(), region_of(tensor), owner_of(tensor, array),
-                tensor if array is None else None, backed, tensor=tensor,
-            )
-        session.sharing = True
+        if watched:
+            self._bear(row.name, direction, at or (code, lasti), tensor, array, 0 < nbytes <= BIRTH_SIZE)
+            session.sharing = True
+
+    def _bear(
+        self,
+        op: str,
+        direction: str,
+        at: Trail | tuple[CodeType, int],
+        tensor: torch.Tensor,
+        array: np.ndarray[Any, Any] | None,
+        small: bool,
+    ) -> None:
+        if small and tensor.is_contiguous():
+            self.writes.young.bear(op, direction, at, tensor, array)
+            return
+        moment = now(at if isinstance(at, Trail) else Trail(*at, None, -1))
+        backed = array is not None and is_file_backed(array)
+        self.writes.share(
+            op, direction, moment, tensor.untyped_storage(), region_of(tensor), owner_of(tensor, array),
+            tensor if array is None else None, backed, watch=self.mode != "off", tensor=tensor,
+        )
 
     def live(self, since: int) -> dict[tuple[object, ...], int]:
         """Aliases that can still be written from both sides, by (op, trail's key)."""

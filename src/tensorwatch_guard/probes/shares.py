@@ -25,7 +25,7 @@ from ..sharing.owners import (
     last_array,
     region_of,
 )
-from ..sites import FILES, USER
+from ..sites import FILES, OWN, USER
 from .happen import Outcome, refused, watched
 from .install import Hook
 from .moves import transfer
@@ -51,8 +51,8 @@ def share(row: Operation) -> Hook:
     return long_way
 
 
-def _short(row: Operation, long_way: Hook, *, to_array: bool) -> Hook:
-    """Small plain memory handed out in the user's own code: counted and put into the nursery, no happening is opened."""
+def _short(row: Operation, long_way: Hook, *, to_array: bool, keywords: bool = False) -> Hook:
+    """Small plain memory: counted and put into the nursery, no happening is opened."""
     session, local, name = SESSION, LOCAL, row.name
     direction = _TO_HOST if to_array else _TO_TENSOR
 
@@ -61,8 +61,9 @@ def _short(row: Operation, long_way: Hook, *, to_array: bool) -> Hook:
         here = local.here
         memory = session.memory
         if (
-            kwargs
-            or (type(instance) not in PLAIN or args if to_array else len(args) != 1 or type(args[0]) is not np.ndarray)
+            (kwargs and (not keywords or (session.devices and "device" in kwargs)))
+            or (keywords and len(args) > 1 and session.devices)
+            or (type(instance) not in PLAIN or args if to_array else not args or type(args[0]) is not np.ndarray)
             or session.strict
             or session.heeded
             or session.grants is not None
@@ -77,13 +78,10 @@ def _short(row: Operation, long_way: Hook, *, to_array: bool) -> Hook:
         ):
             return long_way(wrapped, instance, args, kwargs)
         frame = _get_frame(1)
-        code = frame.f_code
-        if FILES[code.co_filename] != USER:
-            return long_way(wrapped, instance, args, kwargs)
         try:
             # of a read-only array PyTorch warns, at the innermost frame
             quiet = to_array or args[0].flags.writeable
-            result = wrapped(*args) if quiet else stand_in(frame)(wrapped, args, kwargs)
+            result = wrapped(*args, **kwargs) if quiet else stand_in(frame)(wrapped, args, kwargs)
         except Exception as error:
             strip(error)
             refused(row, session.trail(frame), error, kwargs)
@@ -94,10 +92,12 @@ def _short(row: Operation, long_way: Hook, *, to_array: bool) -> Hook:
             if to_array:
                 tensor, array = result.base, None
                 shares = type(tensor) is Tensor and tensor.data_ptr() == instance.data_ptr()
-            else:
-                tensor, array, shares = result, args[0], True
+            else:  # memory of torch's own is resizable: then it was copied
+                tensor, array = result, args[0]
+                shares = not keywords or (type(result) is Tensor and not result.untyped_storage().resizable())
             if shares and tensor.numel():
-                memory.born(here, row, direction, frame, tensor, array, instance if to_array else result)
+                at = None if FILES[frame.f_code.co_filename] == USER else session.trail(frame)
+                memory.born(here, row, direction, frame, at, tensor, array, instance if to_array else result)
         except Exception as error:
             session.fault(name, error)
         finally:
@@ -115,7 +115,44 @@ def _short(row: Operation, long_way: Hook, *, to_array: bool) -> Hook:
 
 def build(row: Operation) -> Hook:
     """``torch.tensor``, ``as_tensor``, ``asarray``, ``torch.Tensor(...)``: shares, copies or moves."""
-    return watched(row, _built)
+    long_way = watched(row, _built)
+    if row.name == "torch.tensor":
+        return _copying(row, long_way)
+    if row.name == "torch.as_tensor":
+        return _short(row, _copying(row, long_way, of=PLAIN), to_array=False, keywords=True)
+    return long_way
+
+
+def _copying(row: Operation, long_way: Hook, of: frozenset[type] | None = None) -> Hook:
+    """What copies, or hands back the same tensor, is nothing to tell where nothing can move. ``of``: only of such arguments."""
+    session, local = SESSION, LOCAL
+
+    def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        if (
+            session.devices
+            or not args
+            or (of is not None and type(args[0]) not in of)
+            or (isinstance(args[0], Tensor)
+            and type(args[0]) not in PLAIN)
+            or local.here.open is not None
+            or function_mode_on()
+            or _compiler._is_compiling_flag
+            or _tracing() is not None
+        ):
+            return long_way(wrapped, instance, args, kwargs)
+        frame = _get_frame(1)
+        if FILES[frame.f_code.co_filename] == OWN and frame.f_back is not None:
+            frame = frame.f_back  # the short way's probe sent it here
+        try:
+            return stand_in(frame)(wrapped, args, kwargs)
+        except Exception as error:
+            strip(error)
+            if not local.here.busy and session.collectors:
+                refused(row, session.trail(frame), error, kwargs)
+            raise
+
+    return probe
 
 
 def _handed_out(session: Session, outcome: Outcome) -> None:

@@ -36,19 +36,26 @@ class Adoption:
     def __init__(self, writes: Writes) -> None:
         self._writes = weakref.proxy(writes)
         self.nursery = Nursery(self._died_young)
+        self.compares = True
+        """False where writes are not looked for: newborns have no copy."""
 
     def __bool__(self) -> bool:
         return bool(self.nursery.newborns)
 
     def bear(
-        self, op: str, direction: str, code: CodeType, lasti: int, tensor: torch.Tensor, array: np.ndarray[Any, Any] | None
+        self,
+        op: str,
+        direction: str,
+        at: Trail | tuple[CodeType, int],
+        tensor: torch.Tensor,
+        array: np.ndarray[Any, Any] | None,
     ) -> None:
         """The short way of a small alias; memory that is known already is looked at first, in its own room."""
         nursery = self.nursery
         if nursery.newborns and (len(nursery.newborns) >= ROOM or nursery.at(tensor.data_ptr()) is not None):
             with self._writes.lock:
-                self.adopt_all(now(Trail(code, lasti, None, -1)))
-        nursery.add(op, direction, code, lasti, tensor, array)
+                self.adopt_all(now(at if isinstance(at, Trail) else Trail(*at, None, -1)))
+        nursery.add(op, direction, at, tensor, array, self.compares)
 
     def look(self, moment: Moment) -> None:
         """A boundary: adopt what was written, and note of the rest that it was not."""
@@ -82,12 +89,15 @@ class Adoption:
             return
         birth = Moment(born.trail, born.ident, born.sequence)
         self._writes.share(
-            born.op, born.direction, birth, storage, born.region, _just(owner), side, born=born, seen=moment
+            born.op, born.direction, birth, storage, born.region, _just(owner), side,
+            watch=self.compares, born=born, seen=moment,
         )
 
     def since_birth(self, piece: Piece, born: Newborn) -> Change | None:
         """What was written between a newborn's last look and now."""
-        contents = bytes(born.view or b"")
+        if born.view is None:
+            return None
+        contents = bytes(born.view)
         if contents == born.copy:
             return None
         span = differing_span(born.region, born.copy, contents, gaps=False)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 TURNS: Final = 3
 """Turns of a loop in which an interval is followed before it is given up."""
+PATIENCE: Final = 3000
+"""Looks for which an interval's return is waited for with open eyes, and an armed interval's end: it may never come."""
 MOST_CASES: Final = 200
 MOST_EVENTS: Final = 20
 """Writes told of one interval before following rests."""
@@ -28,7 +30,7 @@ MOST_EVENTS: Final = 20
 class Case:
     """One interval in which memory of one site was written: followed until its line is named, or given up."""
 
-    __slots__ = ("armed", "events", "from_key", "inside", "named", "over", "site", "to_key", "turns")
+    __slots__ = ("armed", "events", "from_key", "inside", "named", "over", "patience", "site", "to_key", "turns")
 
     def __init__(
         self, site: tuple[object, ...], from_key: tuple[object, ...], to_key: tuple[object, ...], inside: bool
@@ -44,6 +46,12 @@ class Case:
         self.events = 0
         self.armed = False
         self.named = False
+        self.patience = PATIENCE
+
+    @property
+    def keeps_awake(self) -> bool:
+        """Whether aliases must go the long way for it."""
+        return self.armed or (not self.named and self.turns > 0 and self.patience > 0)
 
 
 class Escalation:
@@ -56,7 +64,9 @@ class Escalation:
         tell: Callable[[Piece, Write, tuple[object, ...]], None],
         writer_of: Callable[[int], Writer],
     ) -> None:
-        self.mode = mode
+        self.is_awake = mode == "exact"
+        """Whether something is followed, or may have to be from the next alias on. Asked at each alias."""
+        self._mode = mode
         self._pieces = pieces
         self._tell = tell
         self._writer_of = writer_of
@@ -64,6 +74,19 @@ class Escalation:
         self._cases: dict[tuple[object, ...], Case] = {}
         self._explained: dict[int, list[tuple[int, int]]] = {}
         self._used: set[int] = set()
+
+    @property
+    def mode(self) -> str:
+        """``auto`` or ``exact``."""
+        return self._mode
+
+    def raise_to(self, mode: str) -> None:
+        """A nested guard asks for more."""
+        self._mode = mode
+        self._rethink()
+
+    def _rethink(self) -> None:
+        self.is_awake = self._mode == "exact" or any(case.keeps_awake for case in self._cases.values())
 
     # -- called by the engine ------------------------------------------------------------------------------------------
 
@@ -91,14 +114,21 @@ class Escalation:
             return
         key = moment.trail.key
         for case in self._cases.values():
-            if case.armed and (key == case.to_key or case.events >= MOST_EVENTS):
+            case.patience -= case.patience > 0
+            if case.armed and (key == case.to_key or case.events >= MOST_EVENTS or not case.patience):
                 self._disarm(case)
             if case.inside and key == case.from_key:
                 case.over = not case.over
                 if not case.over:
                     continue
-            if not case.armed and not case.named and case.turns > 0 and key == case.from_key:
+            if case.turns > 0 and key == case.from_key and not case.armed and not case.named:
                 self._arm(case)
+        if self.is_awake:
+            self._rethink()
+
+    def begins_at(self, key: tuple[object, ...]) -> bool:
+        """Whether an interval that was waited for may begin here: what is young has to be known by then."""
+        return any(case.from_key == key and case.turns > 0 and not case.named for case in self._cases.values())
 
     def explains(self, piece: Piece, change: Change, writer: Writer) -> bool:
         """Whether exact writes that were told already account for a difference in contents."""
@@ -107,13 +137,6 @@ class Escalation:
             return False
         self._used.add(piece.key)
         return min(first for first, _ in spans) <= change.first and change.last <= max(last for _, last in spans)
-
-    @property
-    def is_awake(self) -> bool:
-        """Whether something is followed, or may have to be from the next alias on."""
-        if self.mode == "exact" or not self._cases:  # asked at each read: the common answer comes first
-            return self.mode == "exact"
-        return any(not case.named and case.turns > 0 for case in self._cases.values())
 
     def looked(self) -> None:
         """A look is over: what explained its differences is used up."""
@@ -136,6 +159,7 @@ class Escalation:
             for key in keys:
                 if key not in self._cases and len(self._cases) < MOST_CASES and mutation.before.trail is not NOWHERE:
                     self._cases[key] = Case(*key)
+                    self.is_awake = True
         return keys
 
     def gone(self, piece: Piece) -> None:
@@ -147,6 +171,7 @@ class Escalation:
     def close(self) -> None:
         """The session is over."""
         self._cases.clear()
+        self._rethink()
         if self.following is not None:
             self.following.close()
             self.following = None
@@ -171,13 +196,14 @@ class Escalation:
 
     def _arm(self, case: Case) -> None:
         case.turns -= 1
-        case.armed = True
+        case.patience = PATIENCE
+        case.armed = self.is_awake = True
         for piece in list(self._pieces().values()):
             if any(alias.trail.key == case.site for alias in list(piece.aliases.values())):
                 self._follow(piece)
 
     def _disarm(self, case: Case) -> None:
-        case.armed = False
+        case.armed, case.patience = False, PATIENCE
         if self.following is None:
             return
         still = {other.site for other in self._cases.values() if other.armed}

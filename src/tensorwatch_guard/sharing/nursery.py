@@ -21,13 +21,14 @@ from ..sites import Trail
 from ..words import Region
 from .graph import sequence_number
 from .ledger import version_probe
-from .moments import Stamp
+from .moments import Moment, Stamp
 from .owners import ArrayOwner, StorageOwner
 
 BIRTH_SIZE: Final = 64 << 10
 """Larger memory goes the long way at once: a copy of it is dear."""
 MOST_TYPES: Final = 256
 _types: Final[dict[int, Any]] = {}
+_NOTHING: Final = bytearray()
 
 
 def _array_of(nbytes: int) -> Any:
@@ -45,12 +46,12 @@ class Newborn:
 
     __slots__ = (
         "address",
-        "code",
+        "at",
         "copy",
         "direction",
         "dtype",
         "ident",
-        "lasti",
+        "nbytes",
         "op",
         "owner",
         "probe",
@@ -62,32 +63,34 @@ class Newborn:
         "view",
     )
 
-    def __init__(self, op: str, direction: str, code: CodeType, lasti: int) -> None:
+    def __init__(self, op: str, direction: str, at: Trail | tuple[CodeType, int], tensor: torch.Tensor) -> None:
         self.op = op
         self.direction = direction
-        self.code = code
-        self.lasti = lasti
+        self.at = at
         self.ident = get_ident()
         self.sequence = sequence_number()
-        self.seen: Stamp = (code, lasti, self.ident, self.sequence)
+        self.seen: Stamp = (
+            Moment(at, self.ident, self.sequence) if isinstance(at, Trail) else (*at, self.ident, self.sequence)
+        )
         """When its memory was last found as it was at birth."""
+        self.address = tensor.data_ptr()
+        self.nbytes = tensor.nbytes
+        self.shape = tensor.shape
+        self.dtype = tensor.dtype
+        self.probe = version_probe(tensor)
+        self.version = tensor._version if self.probe is not None else 0
+        self.owner: StorageOwner | ArrayOwner | None = None
         self.tensor: weakref.ref[Any] | None = None
         """The tensor that stands behind the array; None for ``array->tensor``: a weak reference to a tensor of the user's
         would make ``torch.utils.swap_tensors`` refuse it."""
-        self.probe: torch.Tensor | None = None
-        self.version = 0
-        self.owner: StorageOwner | ArrayOwner | None = None
         self.view: Any = None
-        """The memory itself, by the buffer protocol."""
-        self.copy = bytearray()
-        self.address = 0
-        self.shape: tuple[int, ...] = ()
-        self.dtype: torch.dtype = torch.uint8
+        """The memory itself, by the buffer protocol; None where it is not compared."""
+        self.copy = _NOTHING
 
     @property
     def trail(self) -> Trail:
         """Where it was handed out: the user's own expression."""
-        return Trail(self.code, self.lasti, None, -1)
+        return self.at if isinstance(self.at, Trail) else Trail(*self.at, None, -1)
 
     @property
     def region(self) -> Region:
@@ -97,7 +100,7 @@ class Newborn:
         for length in reversed(self.shape[1:]):
             steps.append(steps[-1] * length)
         name = str(self.dtype).removeprefix("torch.")
-        return Region(self.address, len(self.copy), tuple(self.shape), tuple(reversed(steps[: len(self.shape)])), size, name)
+        return Region(self.address, self.nbytes, tuple(self.shape), tuple(reversed(steps[: len(self.shape)])), size, name)
 
     def is_there(self) -> bool:
         """Whether the memory is where it was: the owner is asked, the address alone is never trusted."""
@@ -128,20 +131,26 @@ class Nursery:
         return bool(self.newborns)
 
     def add(
-        self, op: str, direction: str, code: CodeType, lasti: int, tensor: torch.Tensor, array: np.ndarray[Any, Any] | None
+        self,
+        op: str,
+        direction: str,
+        at: Trail | tuple[CodeType, int],
+        tensor: torch.Tensor,
+        array: np.ndarray[Any, Any] | None,
+        compared: bool,
     ) -> None:
         """Memory was handed out.
 
         Args:
             op: the operation's name.
             direction: ``tensor->array`` or ``array->tensor``.
-            code: of the user's frame.
-            lasti: its instruction.
+            at: code and instruction of the user's frame, or a trail through a library.
             tensor: the tensor that stands behind the array, or that was made of it.
             array: the array that was passed and owns or views an array's memory; None for ``tensor->array``, where ``tensor``
                 has the array's life.
+            compared: whether a copy is kept, to be compared with.
         """
-        born = Newborn(op, direction, code, lasti)
+        born = Newborn(op, direction, at, tensor)
 
         def died(_: object) -> None:
             try:  # contextlib.suppress would be half of what this costs
@@ -150,13 +159,9 @@ class Nursery:
             except Exception:
                 pass
 
-        nbytes = tensor.nbytes
-        address = tensor.data_ptr()
-        born.view = _array_of(nbytes).from_address(address)
-        born.copy = bytearray(born.view)
-        born.address, born.shape, born.dtype = address, tensor.shape, tensor.dtype
-        born.probe = version_probe(tensor)
-        born.version = tensor._version if born.probe is not None else 0
+        if compared:
+            born.view = _array_of(born.nbytes).from_address(born.address)
+            born.copy = bytearray(born.view)
         storage = tensor.untyped_storage()
         owner: StorageOwner | ArrayOwner
         if array is None:

@@ -60,12 +60,13 @@ class Writes:
 
     def follow(self, mode: str) -> None:
         """Follow writes as the ``writes`` option says; may be raised while pieces are alive."""
+        self.young.compares = mode != "off"
         if mode not in ("auto", "exact"):
             return
         if self.escalation is None:
             self.escalation = Escalation(mode, lambda: self.ledger.pieces, self._exact, self._writer_now)
         else:
-            self.escalation.mode = mode
+            self.escalation.raise_to(mode)
         if mode == "exact":
             self.escalation.follow_all()
 
@@ -182,6 +183,8 @@ class Writes:
     def _end_look(self, moment: Moment) -> None:
         self.torch_writing = False
         if self.escalation is not None:
+            if self.young and self.escalation.begins_at(moment.trail.key):
+                self.young.adopt_all(moment)
             self.escalation.after_look(moment)
 
     def peek(self, address: int | None, moment: Moment) -> None:
