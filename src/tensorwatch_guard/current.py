@@ -59,7 +59,9 @@ class Happening:
 class Here:
     """One thread's state. ``busy`` is set while our own code runs torch or NumPy calls that must not be seen."""
 
-    __slots__ = ("busy", "due", "generation", "kept", "name", "open", "sample", "shards", "told", "traced")
+    __slots__ = (
+        "busy", "due", "generation", "kept", "name", "open", "sample", "shards", "step_reads", "stepping", "told", "traced",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.open: Happening | None = None
@@ -70,6 +72,9 @@ class Here:
         """Syncs and transfers emitted: whether a happening was told is seen from it."""
         self.traced: tuple[Trail, list[Tally]] | None = None
         """The last wait that only the trace layer saw: the ops layer may know better what it was."""
+        self.stepping: Trail | None = None
+        """The optimizer's step that runs here: its own reads, ``step_reads`` so far, are told as one."""
+        self.step_reads = 0
         self.due: list[Any] = []
         """What policy has to say once our own work in this thread is done."""
         self.generation = -1

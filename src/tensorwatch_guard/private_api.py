@@ -75,6 +75,9 @@ PRIVATE: Final[tuple[PrivateName, ...]] = (
     PrivateName(
         "torch.utils._python_dispatch.TorchDispatchMode.ignore_compile_internals", "probes/ops.py", "no ops layer", "2.9"
     ),
+    PrivateName(
+        "torch.optim.optimizer._get_value", "probes/reads.py", "an optimizer's reads of its step counts cost more each"
+    ),
     PrivateName("threading.Thread._bootstrap_inner", "probes/ops.py", "no ops layer"),
     PrivateName("torch._C._current_graph_task_id", "current.py", "backward threads have no site", "2.1"),
     PrivateName(

@@ -34,6 +34,9 @@ MOST_FAULTS: Final = 20
 MOST_TASKS: Final = 64
 """Asyncio tasks that one finding names."""
 NEVER: Final = 1 << 63
+STEP_READ: Final = "Tensor.item"
+STEP_BYTES: Final = 4
+"""An optimizer's step count is a float32."""
 REWRITE_NS: Final = 30_000_000_000
 """Between two rewrites of a report file that was asked for."""
 
@@ -266,6 +269,24 @@ class Session:
             tally.last_step = self.step
             if collector.heed is not None:
                 collector.heed(tally, False)
+
+    def count_step_reads(self, here: Here) -> None:
+        """The optimizer's step is over: what it read of its own step counts was one kind of read, at one place."""
+        at, count = here.stepping, here.step_reads
+        here.stepping, here.step_reads = None, 0
+        if at is None or not count:
+            return
+        if here.generation != self.generation:
+            self.refresh(here)
+        grant = self.grants.get() if self.grants is not None else None
+        key = (STEP_READ, *at.key) if grant is None else ((STEP_READ, *at.key), grant)
+        for shard, collector in here.shards:
+            tally = shard.get(key)
+            if tally is None:
+                tally = collector.open(shard, key, "read", STEP_READ, at, self.step)
+                tally.unit_bytes, tally.grant = STEP_BYTES, grant
+            tally.count += count
+            tally.last_step = self.step
 
     def peek(self, frame: FrameType, tensor: torch.Tensor) -> None:
         """After a read: the memory at hand and the next few aliases in turn."""

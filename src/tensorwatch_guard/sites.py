@@ -123,15 +123,14 @@ def trail(frame: FrameType | None) -> Trail:
     """Site and origin as seen from ``frame`` outwards. Holds code objects only, never the frame."""
     origin: CodeType | None = None
     origin_lasti = -1
+    files = FILES
     while frame is not None:
         code = frame.f_code
-        kind = FILES[code.co_filename]
-        if is_stand_in(code):
-            frame = frame.f_back
-            continue
+        kind = files[code.co_filename]
         if kind == USER:
-            return Trail(code, frame.f_lasti, origin, origin_lasti)
-        if kind == LIBRARY:
+            if not is_stand_in(code):
+                return Trail(code, frame.f_lasti, origin, origin_lasti)
+        elif kind == LIBRARY and not is_stand_in(code):
             if id(code) in HORIZONS:
                 return NOWHERE
             if origin is None:

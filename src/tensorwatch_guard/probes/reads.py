@@ -21,6 +21,9 @@ from .install import Hook
 from .stand_in import stand_in, strip
 
 _get_frame: Final = sys._getframe
+_optimizer: Final = sys.modules.get("torch.optim.optimizer")  # no attribute of torch.optim
+_STEPS_OWN: Final = getattr(getattr(_optimizer, "_get_value", None), "__code__", None)
+"""What optimizers read their CPU step counts with, one a parameter. They are added up when the step ends (``spans``)."""
 SAMPLE: Final = 1023
 """One read in so many and one is timed, for the report's own overhead; a mask, so one less than a power of two."""
 _compiler: Final = torch.compiler
@@ -39,6 +42,9 @@ def read(row: Operation) -> Hook:
         if type(instance) not in PLAIN or session.every_read or not session.collectors or function_mode_on():
             return long_way(wrapped, instance, args, kwargs)
         here = local.here
+        if here.stepping is not None and instance.is_cpu and _get_frame(1).f_code is _STEPS_OWN:
+            here.step_reads += 1
+            return wrapped(*args, **kwargs)
         if not instance.is_cpu or here.busy or _compiler._is_compiling_flag or _tracing() is not None:
             return long_way(wrapped, instance, args, kwargs)
         if session.sharing and session.memory_strict:

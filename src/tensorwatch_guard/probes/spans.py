@@ -15,7 +15,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from ..current import LOCAL, Tensor
 from ..session import SESSION, Session
-from ..sites import FILES, TORCH, Trail
+from ..sites import Trail
 from .install import Hook
 from .stand_in import stand_in, strip
 
@@ -29,27 +29,28 @@ def _tensors(value: Any) -> list[Tensor]:
     return [tensor for tensor in value if isinstance(tensor, Tensor)] if isinstance(value, list | tuple) else []
 
 
-def _ends(args: Sequence[Any], kwargs: dict[str, Any], first: Any, name: str) -> tuple[list[Tensor], list[Tensor] | None]:
+def _ends(args: Sequence[Any], kwargs: dict[str, Any], name: str) -> tuple[list[Tensor], list[Tensor] | None]:
     """Where a backward starts, and what gradients are wanted for: None for all leaves."""
-    roots = first if first is not None else (args[0] if args else kwargs.get("tensors", kwargs.get("outputs")))
+    roots = args[0] if args else kwargs.get("tensors", kwargs.get("outputs"))
     inputs = kwargs.get("inputs", args[1] if name == "grad" and len(args) > 1 else None)
     return _tensors(roots), _tensors(inputs) or None
 
 
 def backward(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """``Tensor.backward``, ``autograd.backward`` and ``autograd.grad``: a boundary before, and the look for stale values."""
+    """``autograd.backward`` (``Tensor.backward`` calls it) and ``autograd.grad``: a boundary, and the look for stale values."""
     __tracebackhide__ = True
     session = SESSION
     here = LOCAL.here
     if not session.collectors or here.busy or _compiler._is_compiling_flag:
         return wrapped(*args, **kwargs)
     frame = _get_frame(1)
-    if session.backwards and FILES[frame.f_code.co_filename] == TORCH:
-        return wrapped(*args, **kwargs)  # Tensor.backward calls autograd.backward
     trail = session.trail(frame)
-    violation = _guarded(session, lambda: _before_backward(session, trail, *_ends(args, kwargs, instance, wrapped.__name__)))
-    if violation is not None:
-        raise violation
+    here.stepping = None
+    if session.sharing:
+        ends = _ends(args, kwargs, wrapped.__name__)
+        violation = _guarded(session, lambda: _before_backward(session, trail, *ends))
+        if violation is not None:
+            raise violation
     session.backwards.append(trail)
     try:
         result = stand_in(frame)(wrapped, args, kwargs)
@@ -58,7 +59,8 @@ def backward(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         raise
     finally:
         session.backwards.remove(trail)
-    told(session, lambda: session.torch_boundary(trail, wrote=False))
+    if session.sharing:
+        told(session, lambda: session.torch_boundary(trail, wrote=False))
     return result
 
 
@@ -133,7 +135,6 @@ def told(session: Session, step: Callable[[], object]) -> None:
 
 
 SPANS: Final[tuple[tuple[str, Hook], ...]] = (
-    ("torch:Tensor.backward", backward),
     ("torch.autograd:backward", backward),
     ("torch.autograd:grad", backward),
     ("torch.utils.data.dataloader:_BaseDataLoaderIter.__next__", next_batch),
@@ -163,8 +164,12 @@ def _before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     if _compiler.is_compiling():  # a compiled step: Dynamo sees an empty hook
         return
     session = SESSION
-    if session.collectors and session.sharing and not _compiler._is_compiling_flag:
-        trail = session.trail(_get_frame(1))
+    if not session.collectors or _compiler._is_compiling_flag:
+        return
+    trail = session.trail(_get_frame(1))
+    here = LOCAL.here
+    here.stepping, here.step_reads = trail, 0
+    if session.sharing:
         told(session, lambda: session.torch_boundary(trail, wrote=False))
         if session.memory is not None and not args[1:] and not kwargs:  # a closure is the user's code
             session.memory.writes.torch_writing = True
@@ -176,8 +181,8 @@ def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     session = SESSION
     if not session.collectors or _compiler._is_compiling_flag:
         return
-
     def step() -> None:
+        session.count_step_reads(here)
         if session.sharing:
             session.torch_boundary(session.trail(frame), wrote=True)
         if session.memory is not None and optimizer.defaults.get("fused"):
@@ -185,7 +190,7 @@ def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
             session.sharing = True
         session.optimizer_stepped(optimizer)
 
-    frame = _get_frame(1)
+    here, frame = LOCAL.here, _get_frame(1)
     told(session, step)
 
 
