@@ -170,7 +170,7 @@ def _details(one: Sum, live: Live) -> dict[str, Any]:
         details["live"] = sum(live.get((one.first.op, key), 0) for key in {tally.trail.key for tally in one.tallies})
         passed = sum(tally.passed for tally in one.tallies)
         if passed:
-            details["watched"] = sum(tally.count for tally in one.tallies) - passed
+            details["unwatched"] = passed
     between = details.get("between")
     if between is not None:
         details["between"] = [site_json(end.site) for end in between]

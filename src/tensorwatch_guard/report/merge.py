@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 MOST_NAMED: Final = 64
 """Ranks that are named one by one, where a finding happened on some only."""
 _DEVICE_NUMBER: Final = re.compile(r"\b([a-z]+):\d+$")
-_BLIND: Final = ("more", "ranks", "live", "blocking_calls", "processes")
+_ADDED: Final = ("live", "unwatched")
+"""Details that are counts: those of all parts are added up."""
+_BLIND: Final = ("more", "ranks", *_ADDED, "blocking_calls", "processes")
 
 
 @dataclass(slots=True)
@@ -41,8 +43,7 @@ class _Sum:
     blocked_s: float = 0.0
     blocking: bool = False
     waits: int = 0
-    live: int = 0
-    has_live: bool = False
+    added: dict[str, int] = field(default_factory=dict)
     severity: Severity = "note"
     allowed: bool = True
     threads: dict[str, None] = field(default_factory=dict)
@@ -108,9 +109,9 @@ class Merger:
         known.blocked_s += finding.blocked_s
         known.blocking |= finding.blocking
         known.waits += waits_of(finding)
-        if "live" in finding.details:
-            known.has_live = True
-            known.live += int(finding.details["live"] or 0)
+        for name in _ADDED:
+            if name in finding.details:
+                known.added[name] = known.added.get(name, 0) + int(finding.details[name] or 0)
         known.severity = worst((known.severity, finding.severity)) or "note"
         known.allowed &= finding.allowed is not None
         known.first_step = min(known.first_step, finding.first_step)
@@ -168,8 +169,7 @@ def _finding(known: _Sum, runs: Runs) -> Finding:
     details = dict(known.first.details)
     if known.more:
         details["more"] = known.more
-    if known.has_live:
-        details["live"] = known.live
+    details.update(known.added)
     if known.blocking and known.waits != known.count:
         details["blocking_calls"] = known.waits
     if set(known.roles) - {"main"}:

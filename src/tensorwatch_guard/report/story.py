@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..rules import BY_ID, advice, worst
 from ..words import SEVERITIES, Finding, Severity, Site
-from .wording import WRITER_WORDS, number, place, plural, size, steps, times
+from .wording import WRITER_WORDS, number, place, plural, size, steps, times, watched_share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -154,7 +154,7 @@ def _alias_facts(alias: Finding | None) -> tuple[str, ...]:
     details = alias.details
     made = [side for side in (_sides(str(details.get("direction", ""))), _described(details)) if side]
     if alias.count > 1:
-        made.append(times(alias.count))
+        made.append(times(alias.count) + watched_share(alias))
     return (", ".join(made),) if made else ()
 
 

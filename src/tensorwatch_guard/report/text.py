@@ -343,6 +343,9 @@ def _aliases(aliases: list[Finding], report: Report) -> str:
     where = ", ".join(dict.fromkeys(place(f.site, function=False) for f in quiet if f.details.get("live")))
     text = f"{plural(count, 'array or tensor', 'arrays and tensors')} at {plural(len(aliases), 'place')}"
     text += f", {number(live) if live else 'none'} still shared at the end"
+    unwatched = sum(int(f.details.get("unwatched", 0) or 0) for f in aliases)
+    if unwatched:
+        text += f"; of busy lines a sample was watched, {number(count - unwatched)} in all"
     if not written:
         text += ", none written"
     elif where:

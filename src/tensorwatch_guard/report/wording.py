@@ -50,6 +50,12 @@ def times(value: int) -> str:
     return {1: "once", 2: "twice"}.get(value, f"{number(value)} times")
 
 
+def watched_share(alias: Finding) -> str:
+    """How many aliases of a busy line were watched for writes; nothing where all were."""
+    unwatched = int(alias.details.get("unwatched", 0) or 0)
+    return f" ({number(max(alias.count - unwatched, 0))} of them watched)" if unwatched else ""
+
+
 def size(nbytes: float) -> str:
     """Bytes in binary units, three significant digits at most; ``-`` for none."""
     if not nbytes:
