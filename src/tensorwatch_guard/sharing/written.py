@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import os
 import struct
 import weakref
 from typing import Final
 
 from .kernel import (
+    PAGE,
     WP_ASYNC,
     WP_HUGETLBFS_SHMEM,
     WP_UNPOPULATED,
@@ -45,9 +47,13 @@ _everyone: Final[weakref.WeakSet[AsyncPages]] = weakref.WeakSet()
 def async_road() -> tuple[bool, str]:
     """Whether pages written since the last look can be asked for here, and why (not)."""
     pages = AsyncPages()
-    probe = ctypes.create_string_buffer(4096)
-    opened = pages.add(ctypes.addressof(probe), len(probe))
-    pages.close()
+    if pages.why is not None:
+        return False, pages.why
+    with mmap.mmap(-1, PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as probe:  # a page that nobody else can watch
+        byte = ctypes.c_char.from_buffer(probe)
+        opened = pages.add(ctypes.addressof(byte), len(probe))
+        pages.close()
+        del byte
     return opened, "open" if opened else pages.why or "the kernel refused"
 
 
