@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tensorwatch_guard import guard
+from tensorwatch_guard import allow, guard
 from tensorwatch_guard import running as running_room
 from tensorwatch_guard.memory import Memory
 from tensorwatch_guard.report.model import Report
@@ -79,6 +79,16 @@ def test_a_bug_is_told_and_the_user_gets_what_he_gets_without_us(
     assert all("BugError: it breaks" in notice.text and notice.count >= 1 for notice in notices)
     assert not g.report.run.aborted
     assert capsys.readouterr().err == ""
+
+
+def test_an_allowance_that_is_over_changes_no_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Memory, "born", broken)
+    with guard(report=False) as g:
+        with allow("alias", reason="not for long"):
+            torch.ones(2).numpy()
+        assert g.report.notices == ()
+        torch.ones(2).numpy()
+    assert [notice.rule for notice in g.report.notices] == ["TWG901"]
 
 
 def test_a_bug_is_told_once_with_its_number(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from tensorwatch_guard import ConfigError, guard
+from tensorwatch_guard import ConfigError, allow, guard
 from tensorwatch_guard.report.model import Report
 from tensorwatch_guard.running import RUNNING
 from tensorwatch_guard.session import NEVER, REWRITE_NS, SESSION
@@ -117,6 +117,22 @@ def test_reads_alone_are_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with guard(json=str(file), report=False):
         monkeypatch.setattr(SESSION, "due_ns", 0)
         for _ in range(5000):
+            one.item()
+        assert ops(file)
+
+
+@pytest.mark.parametrize("allowed", ["now", "before"])
+def test_so_are_reads_where_an_allowance_is_or_was(
+    allowed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "report.json"
+    one = torch.ones(1)
+    with guard(json=str(file), report=False):
+        monkeypatch.setattr(SESSION, "due_ns", 0)
+        with allow("sync", reason="a metric"):
+            for _ in range(5000 if allowed == "now" else 0):
+                one.item()
+        for _ in range(5000 if allowed == "before" else 0):
             one.item()
         assert ops(file)
 

@@ -33,6 +33,8 @@ _BUILT: Final[tuple[tuple[str, Callable[[], bool]], ...]] = (
 MOST_FAULTS: Final = 20
 MOST_TASKS: Final = 64
 """Asyncio tasks that one finding names."""
+SAMPLE: Final = 1023
+"""One read in so many and one is timed, for the report's own overhead; a mask, so one less than a power of two."""
 NEVER: Final = 1 << 63
 STEP_READ: Final = "Tensor.item"
 STEP_BYTES: Final = 4
@@ -253,7 +255,7 @@ class Session:
         return tallies
 
     def count_read(self, here: Here, key: Any, row: Operation, frame: FrameType, tensor: torch.Tensor) -> None:
-        """A read that has no tally yet in some shard, or whose shards are stale."""
+        """A read that has no tally yet in some shard, that is allowed, or whose shards are stale."""
         if here.generation != self.generation:
             self.refresh(here)
         grant = self.grants.get() if self.grants is not None else None
@@ -267,6 +269,7 @@ class Session:
                 tally.implicit, tally.unit_bytes, tally.grant = row.implicit, tensor.element_size(), grant
             tally.count += 1
             tally.last_step = self.step
+            here.sample = not tally.count & SAMPLE
             if collector.heed is not None:
                 collector.heed(tally, False)
 

@@ -14,7 +14,7 @@ import torch
 
 from ..current import LOCAL, PLAIN, Tensor, function_mode_on, is_real, on_cpu
 from ..operations import Operation
-from ..session import SESSION, Session
+from ..session import SAMPLE, SESSION, Session
 from ..sites import FILES, USER
 from .happen import Outcome, refused, watched
 from .install import Hook
@@ -24,8 +24,6 @@ _get_frame: Final = sys._getframe
 _optimizer: Final = sys.modules.get("torch.optim.optimizer")  # no attribute of torch.optim
 _STEPS_OWN: Final = getattr(getattr(_optimizer, "_get_value", None), "__code__", None)
 """What optimizers read their CPU step counts with, one a parameter. They are added up when the step ends (``spans``)."""
-SAMPLE: Final = 1023
-"""One read in so many and one is timed, for the report's own overhead; a mask, so one less than a power of two."""
 _compiler: Final = torch.compiler
 _tracing: Final = torch._C._get_tracing_state
 
@@ -69,7 +67,7 @@ def read(row: Operation) -> Hook:
             sampled += perf_counter_ns()
         try:
             key = (name, id(code), frame.f_lasti) if kind_of_file == USER else (name, *session.trail(frame).key)
-            if here.generation != session.generation or session.grants is not None:
+            if here.generation != session.generation or ((grants := session.grants) and grants.get() is not None):
                 session.count_read(here, key, row, frame, instance)
             else:
                 step = session.step

@@ -66,7 +66,7 @@ def _short(row: Operation, long_way: Hook, *, to_array: bool, keywords: bool = F
             or (type(instance) not in PLAIN or args if to_array else not args or type(args[0]) is not np.ndarray)
             or session.strict
             or session.heeded
-            or session.grants is not None
+            or (session.grants is not None and session.grants.get() is not None)
             or here.busy
             or here.open is not None
             or not session.collectors
