@@ -77,6 +77,17 @@ def test_each_of_nested_guards_hears_what_happens_in_its_own_block(one: torch.Te
     assert not inner.is_outermost
 
 
+def test_a_line_that_only_the_outer_guard_knows_counts_once_a_read(one: torch.Tensor) -> None:
+    with guard(report=False) as outer:
+        for times in (1, 2, 2):
+            with guard(report=False) as inner:
+                float(one)
+                for _ in range(times):
+                    one.item()
+            assert reads(inner) == 1 + times
+    assert reads(outer) == 8
+
+
 def test_guards_may_be_left_in_any_order(one: torch.Tensor) -> None:
     first, second = guard(report=False), guard(report=False)
     first.start()

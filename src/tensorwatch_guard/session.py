@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from .collector import Collector, Tally, task_name
+from .collector import Collector, Shard, Tally, task_name
 from .current import LOCAL, Happening, Here
 from .sites import FILES, USER, Trail, is_stand_in, trail
 
@@ -254,15 +254,18 @@ class Session:
             tallies.append(tally)
         return tallies
 
-    def count_read(self, here: Here, key: Any, row: Operation, frame: FrameType, tensor: torch.Tensor) -> None:
-        """A read that has no tally yet in some shard, that is allowed, or whose shards are stale."""
+    def count_read(
+        self, here: Here, key: Any, row: Operation, frame: FrameType, tensor: torch.Tensor,
+        shards: tuple[tuple[Shard, Collector], ...] = (),
+    ) -> None:  # fmt: skip
+        """A read that has no tally yet in ``shards``; for all shards one that is allowed, and one where they are stale."""
         if here.generation != self.generation:
             self.refresh(here)
         grant = self.grants.get() if self.grants is not None else None
         if grant is not None:
             key = (key, grant)
         at = self.trail(frame)
-        for shard, collector in here.shards:
+        for shard, collector in shards or here.shards:
             tally = shard.get(key)
             if tally is None:
                 tally = collector.open(shard, key, "read", row.name, at, self.step)

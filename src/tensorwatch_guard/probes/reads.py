@@ -71,11 +71,11 @@ def read(row: Operation) -> Hook:
                 session.count_read(here, key, row, frame, instance)
             else:
                 step = session.step
-                for shard, _ in here.shards:
-                    tally = shard.get(key)
+                for pair in here.shards:
+                    tally = pair[0].get(key)
                     if tally is None:
-                        session.count_read(here, key, row, frame, instance)
-                        break
+                        session.count_read(here, key, row, frame, instance, (pair,))
+                        continue
                     tally.count += 1
                     tally.last_step = step
                     here.sample = not tally.count & SAMPLE
