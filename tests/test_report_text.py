@@ -140,6 +140,17 @@ def test_open_and_turning_intervals_are_said_in_words(
     assert f"written by PyTorch  {words}" in report.text()
 
 
+def test_what_was_written_in_the_course_of_one_call_is_told_at_that_call(samples: Samples):
+    alias = samples.history_alias()
+    write = samples.step_write(alias)
+    step = samples.site("optimizer.step()")
+    inside = replace(write, site=step, details={**write.details, "between": [step, step], "inside": True})
+    text = samples.report(alias, inside).text()
+    assert f"written by PyTorch  train.py:{step.line}" in text
+    assert "two passes" not in text
+    assert "names the line" not in text
+
+
 def test_a_story_is_told_once_although_two_findings_tell_it(samples: Samples):
     text = samples.broken().text()
     assert text.count("written by NumPy") == 1

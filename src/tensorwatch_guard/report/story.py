@@ -63,8 +63,8 @@ def as_site(value: Any) -> Site | None:
 
 
 def interval(finding: Finding) -> tuple[Site | None, Site | None] | None:
-    """The two ends in time of an inexact mutation; None for an exact one."""
-    if finding.kind != "mutation" or finding.details.get("exact"):
+    """The two ends in time of an inexact mutation; None where its line is known: exact, or in the course of one call."""
+    if finding.kind != "mutation" or finding.details.get("exact") or finding.details.get("inside"):
         return None
     ends = finding.details.get("between")
     if isinstance(ends, list | tuple) and len(ends) == 2:
