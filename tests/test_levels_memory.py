@@ -133,3 +133,17 @@ def test_a_guess_raises_nothing() -> None:
         loss.backward()
     assert g.violation is None
     assert not [hazard for hazard in g.report.hazards if hazard.details["certain"]]
+
+
+def test_the_message_names_the_call_in_whose_course_it_was_written() -> None:
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    kept = model.weight.detach().numpy()
+    with guard(mutation="error", report=False), pytest.raises(GuardViolation) as caught:
+        kept = model.weight.detach().numpy()
+        model(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+    assert kept is not None
+    message = str(caught.value)
+    assert "      optimizer.step()" in message
+    assert "names the line" not in message

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import linecache
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..rules import BY_ID, advice
 
@@ -91,14 +91,22 @@ def how_to_allow(finding: Finding) -> str:
     return f'to allow it: "# tensorwatch: allow[{kind}] why" on that line, or with allow("{kind}", reason="why"):'
 
 
+def _interval(finding: Finding) -> tuple[Any, Any] | None:
+    """Both ends; None where the line is known: exact, or in the course of one call."""
+    between = finding.details.get("between")
+    if finding.details.get("inside") or not isinstance(between, list | tuple) or len(between) != 2:
+        return None
+    return between[0], between[1]
+
+
 def place(finding: Finding) -> str:
     """Where it happened: the line, or the two lines between which it must have happened."""
-    between = finding.details.get("between")
-    if not (isinstance(between, list | tuple) and len(between) == 2):
+    between = _interval(finding)
+    if between is None:
         return where(finding.site)
     first, last = (f"{_short(end['file'])}:{end['line']}" if end else "" for end in between)
     if first == last:
-        return f"in {first}" if first else "outside your code"
+        return f"between two passes of {first}" if first else "outside your code"
     if first and last:
         return f"between {first} and {last}"
     return f"after {first}" if first else f"before {last}"
@@ -119,7 +127,7 @@ def block(finding: Finding, reason: str, *, whole: bool) -> str:
     rule = BY_ID.get(finding.rule)
     times = f", {finding.count} times" if finding.count > 1 else ""
     called = f", called by {where(finding.origin)}" if finding.origin is not None else ""
-    inexact = bool(finding.details.get("between"))
+    inexact = _interval(finding) is not None
     facts = f" ({finding.op}{times}{called})" if finding.kind != "mutation" else times
     lines = [f"{what(finding)}: {place(finding)}{facts}  {finding.rule}"]
     lines += ['  writes="exact" names the line'] if inexact else source(finding.site, "      ")
@@ -156,7 +164,7 @@ def brief(findings: Sequence[Finding], reasons: Sequence[str]) -> str:
 
 def line_text(finding: Finding) -> str:
     """One line, for warnings and logs. The place itself is left to those who show it."""
-    inexact = bool(finding.details.get("between"))
+    inexact = _interval(finding) is not None
     text = " ".join((finding.site.source or "").split()) if finding.site and not inexact else ""
     text = text if len(text) <= 60 else text[:57] + "..."
     shown = f"{text}: " if text else ""
