@@ -17,6 +17,7 @@ from .sites import Trail, identity, place_of
 from .words import DIRECTIONS, Finding, Related, Site
 
 Live = Mapping[tuple[object, ...], int]
+Cuts = Mapping[tuple[object, ...], list[Trail]]
 
 
 class Sum:
@@ -38,17 +39,18 @@ class Sum:
             self.threads[name] = None
 
 
-def findings(collector: Collector, live: Live, steps: int) -> tuple[Finding, ...]:
+def findings(collector: Collector, live: Live, steps: int, cuts: Cuts | None = None) -> tuple[Finding, ...]:
     """Everything a collector has seen, in the order in which it was first seen.
 
     Args:
         collector: of one guard.
         live: live aliases by (op, trail's key), see ``Memory.live``.
         steps: steps since the guard was entered.
+        cuts: where the sharing of aliases ended, by the same.
     """
     sums = _sums(collector)
     consumed = _consumed(sums)
-    made = [_finding(one, collector, live, steps, consumed) for one in sums]
+    made = [_finding(one, collector, live, steps, consumed, cuts or {}) for one in sums]
     return tuple(finding for finding in made if finding is not None)
 
 
@@ -125,7 +127,12 @@ def _consumed(sums: Iterable[Sum]) -> dict[tuple[object, ...], list[Tally]]:
 
 
 def _finding(
-    one: Sum, collector: Collector, live: Live, steps: int, consumed: Mapping[tuple[object, ...], list[Tally]]
+    one: Sum,
+    collector: Collector,
+    live: Live,
+    steps: int,
+    consumed: Mapping[tuple[object, ...], list[Tally]],
+    cuts: Cuts,
 ) -> Finding | None:
     tally = one.first
     direction = tally.details.get("direction")
@@ -138,6 +145,10 @@ def _finding(
     related = [_related(link) for each in one.tallies for link in each.links.values()]
     users = consumed.get((tally.trail.key, tally.extra and tally.extra.key), []) if tally.kind == "mutation" else []
     related += [Related("consumed-by", identity("hazard", user.op, user.trail), user.trail.site) for user in users]
+    ended = [at for key in {each.trail.key for each in one.tallies} for at in cuts.get((tally.op, key), ())]
+    if tally.kind == "alias" and ended:
+        details["severed"] = len(ended)
+        related += [Related("severed-by", "", at.site) for at in ended]
     rule = rule_for(tally.kind, tally.op, tally.implicit, {**details, "blocking": bool(blocking)})
     found = Finding(
         id=identity(tally.kind, tally.op, tally.trail, tally.extra),
@@ -207,7 +218,7 @@ def finding_of(tally: Tally, collector: Collector, steps: int) -> Finding | None
     """The finding that one tally is so far, for those who cannot wait for the report; None where its kind is off."""
     one = Sum(tally)
     one.add(LOCAL.here.name, tally)
-    return _finding(one, collector, {}, steps, {})
+    return _finding(one, collector, {}, steps, {}, {})
 
 
 __all__ = ["Trail", "finding_of", "findings", "site_json"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
 from .in_flight import InFlight
-from .sharing.graph import Stale, Suspect, sequence_number, stale
+from .sharing.data_views import Event, is_saved
+from .sharing.graph import Stale, Suspect, Walk, sequence_number, walk
 from .sharing.ledger import Alias, Piece
 from .sharing.moments import Moment, Mutation, now
 from .sites import Trail
@@ -27,14 +29,18 @@ MOST_OF_ONE_PIECE: Final = 8
 
 
 class Write:
-    """A write that autograd's counter did not see: where it was and, if memory was shared, which mutation tells it."""
+    """A write that autograd's counter did not see: where it was and, if memory was shared, which mutation tells it.
 
-    __slots__ = ("at", "mutation", "suspect")
+    ``event``: it went through ``.data``.
+    """
 
-    def __init__(self, suspect: Suspect, at: Trail, mutation: Mutation | None) -> None:
+    __slots__ = ("at", "event", "mutation", "suspect")
+
+    def __init__(self, suspect: Suspect, at: Trail, mutation: Mutation | None, event: Event | None = None) -> None:
         self.suspect = suspect
         self.at = at
         self.mutation = mutation
+        self.event = event
 
 
 class Hazards:
@@ -70,16 +76,23 @@ class Hazards:
         sequence, ident = sequence_number(), now(at).thread
         for group in optimizer.param_groups:
             for parameter in group["params"]:
-                if parameter.grad is None or parameter._use_count() <= 1 or not parameter.is_cpu:
+                if parameter.grad is None or not parameter.is_cpu or not is_saved(parameter):
                     continue
                 low = parameter.data_ptr()
                 one = Suspect(0, low, low + parameter.nbytes, {ident: (sequence, sequence)})
                 self._keep(-low, Write(one, at, None))
 
+    def _through_data(self) -> None:
+        """Writes through ``.data`` since the last look."""
+        for event in self._writes.data_views.events():
+            sequences = {event.ident: (event.first, event.last)} if event.first <= event.last else {}
+            self._keep(-event.low, Write(Suspect(0, event.low, event.high, sequences), event.at, None, event))
+
     def _keep(self, key: int, write: Write) -> None:
         known = self._suspects.setdefault(key, [])
         one = write.suspect
-        known[:] = [w for w in known if not (one.low <= w.suspect.low and w.suspect.high <= one.high)]
+        if write.event is None:  # of those the first content is needed
+            known[:] = [w for w in known if not (one.low <= w.suspect.low and w.suspect.high <= one.high)]
         known.append(write)
         del known[:-MOST_OF_ONE_PIECE]
         while len(self._suspects) > MOST_SUSPECTS:
@@ -90,6 +103,8 @@ class Hazards:
 
         ``inputs``: what gradients are wanted for, None for all leaves; nodes on no way to them will not run.
         """
+        if self._writes.data_views:
+            self._through_data()
         if not self._suspects or not roots:
             return
         started = perf_counter_ns()
@@ -98,7 +113,7 @@ class Hazards:
             return
         writes = [write for known in self._suspects.values() for write in known]
         suspects = [Suspect(i, w.suspect.low, w.suspect.high, w.suspect.sequences) for i, w in enumerate(writes)]
-        found = stale(roots, suspects, inputs)
+        found = list(_still_changed(walk(roots, suspects, inputs), writes))
         self._walked_ns += perf_counter_ns() - started
         if found:
             self._stale(at, found, writes)
@@ -116,7 +131,8 @@ class Hazards:
                 "certain": bool(certain),
                 "node": first.node,
                 "saved": first.attribute,
-                "nodes": len(found),
+                "nodes": len({(one.node, one.attribute) for one in found}),
+                **({"through": ".data"} if writes[first.suspect].event is not None else {}),
             },
         )
         for tally in tallies:
@@ -166,3 +182,32 @@ class Hazards:
         """The session is over."""
         self._suspects.clear()
         self.in_flight.clear()
+
+
+def _still_changed(result: Walk, writes: Sequence[Write]) -> Iterator[Stale]:
+    """What a walk found, without values that hold again what they held when they were saved.
+
+    The first write through ``.data`` after a value was saved knows what it held before.
+    """
+    firsts: dict[int, Write] = {}
+    counts: dict[int, int] = {}
+    for value, one in zip(result.values, result.found, strict=True):
+        write = writes[one.suspect]
+        if _concerns(write, value):
+            counts[id(value)] = counts.get(id(value), 0) + 1
+            known = firsts.get(id(value))
+            if known is None or write.event.first < known.event.first:  # type: ignore[union-attr]
+                firsts[id(value)] = write
+    for value, one in zip(result.values, result.found, strict=True):
+        event = writes[one.suspect].event
+        if event is None:
+            yield one
+        elif _concerns(writes[one.suspect], value):
+            first = firsts[id(value)].event
+            if first is not None and not first.undone():
+                unsure = first.content is None and counts[id(value)] > 1
+                yield replace(one, certain=False) if unsure else one
+
+
+def _concerns(write: Write, value: torch.Tensor) -> bool:
+    return write.event is not None and write.event.only in (None, id(value))

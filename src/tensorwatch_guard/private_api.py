@@ -59,6 +59,9 @@ PRIVATE: Final[tuple[PrivateName, ...]] = (
     PrivateName(
         "torch._C._storage_Use_Count", "sharing/ledger.py", "an alias counts as live while its memory lives"
     ),
+    PrivateName(
+        "torch.Tensor._use_count", "sharing/data_views.py", "each .data and each fused step is remembered, saved or not"
+    ),
     PrivateName("torch._C._activate_gpu_trace", "probes/trace.py", "no trace layer", "2.4"),
     PrivateName("torch.cuda._gpu_trace", "probes/trace.py", "no trace layer", "2.4"),
     PrivateName("torch.xpu._gpu_trace", "probes/trace.py", "no trace layer", "2.4"),

@@ -271,8 +271,9 @@ class Running:
 
         memory = self.session.memory
         live = memory.live(self._first_alias.get(collector, 0)) if memory is not None else {}
+        cuts = memory.writes.cuts if memory is not None else {}
         steps = self.session.step - collector.first
-        found, remarks = without_ignored(self.session, collector, findings(collector, live, steps))
+        found, remarks = without_ignored(self.session, collector, findings(collector, live, steps, cuts))
         if collector.policy is not None and collector.policy.over:
             remarks += stale_allowances(collector, everywhere=asked.is_process_report)
             remarks += vanished(collector, found)

@@ -42,7 +42,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Related:
-    """Another finding that belongs to the same story. ``role`` is ``shared-by``, ``written-by`` or ``consumed-by``."""
+    """Another finding that belongs to the same story. ``role``: ``shared-``, ``written-``, ``consumed-`` or ``severed-by``."""
 
     role: str
     id: str

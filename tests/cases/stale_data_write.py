@@ -8,5 +8,5 @@ for parameter in critic.parameters():
 score = critic(torch.ones(4, 10)).mean()
 for parameter in critic.parameters():
     parameter.data.clamp_(-0.01, 0.01)
-score.backward()  # maybe: hazard type=stale-gradient
+score.backward()  # expect: hazard type=stale-gradient
 print(critic[0].weight.grad.shape)

@@ -3,7 +3,7 @@ import torch
 
 weight = torch.nn.Parameter(torch.ones(900))
 seen = weight.detach().numpy()  # expect: alias
-weight.data.mul_(0.5)  # expect: mutation
+weight.data.mul_(0.5)  # expect: mutation writer=torch
 print(seen[0], weight[0].item(), weight.tolist()[0])  # expect: read
 weight.untyped_storage().fill_(0)  # expect: mutation
 print(seen[0], weight[0].item(), weight.tolist()[0])  # expect: read

@@ -72,7 +72,6 @@ RELOCATIONS: Final[tuple[Operation, ...]] = (
         remark="the queue's own thread pickles later: told here, where the user stands",
     ),
     Operation("Tensor.resize_", "relocate", ("torch:Tensor.resize_",)),
-    Operation("Tensor.set_", "relocate", ("torch:Tensor.set_",)),
     Operation("UntypedStorage.resize_", "relocate", ("torch:UntypedStorage.resize_",)),
     Operation(
         "UntypedStorage.share_memory_",

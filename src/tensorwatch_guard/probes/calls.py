@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ..operations import WATCHED, Operation
-from . import moves, ops, reads, relocations, shares, spans
+from . import data, moves, ops, reads, relocations, shares, spans
 from .install import Hook, Installation
 
 MAKERS: Final[dict[str, Callable[[Operation], Hook]]] = {
@@ -30,4 +30,6 @@ def installation() -> Installation:
         hook = MAKERS[row.probe or "absorb"](row)
         hooks += [(target, hook) for target in row.targets]
     hooks += spans.SPANS
-    return Installation(hooks, {hook.__code__ for _, hook in hooks} | ops.CODES)
+    taken = data.DataProbe()
+    codes = {hook.__code__ for _, hook in hooks} | ops.CODES | taken.codes
+    return Installation(hooks, codes, others=(taken,))

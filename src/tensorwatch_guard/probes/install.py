@@ -14,7 +14,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterable
 from types import CodeType, ModuleType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import torch
 import wrapt
@@ -67,6 +67,16 @@ class Probe(wrapt.FunctionWrapper[Any, Any]):
 
     def __repr__(self) -> str:
         return repr(self.__wrapped__)
+
+
+class Layable(Protocol):
+    """What is put in place together with the probes."""
+
+    def lay(self) -> None:
+        """Put it in place."""
+
+    def lift(self) -> None:
+        """Take it away; nothing happens where it is not in place."""
 
 
 class Handle:
@@ -150,12 +160,17 @@ class Installation:
     """All probes of the process. ``lay`` and ``lift`` may be called in turn; both undo half-done work on an exception."""
 
     def __init__(
-        self, hooks: Iterable[tuple[str, Hook]], codes: Iterable[CodeType], open_to_dynamo: Iterable[CodeType] = ()
+        self,
+        hooks: Iterable[tuple[str, Hook]],
+        codes: Iterable[CodeType],
+        open_to_dynamo: Iterable[CodeType] = (),
+        others: Iterable[Layable] = (),
     ) -> None:
         self._hooks = [(found, hook) for target, hook in hooks if (found := resolve(target)) is not None]
         self._codes = codes
         self._open = frozenset(open_to_dynamo)
         self._handles: list[Handle] = []
+        self._others = tuple(others)
         self._filled: list[Any] = []
         self._finder = _DynamoFinder(self)
 
@@ -191,6 +206,8 @@ class Installation:
         try:
             for (owner, attribute), hook in self._hooks:
                 self._handles.append(Handle(owner, attribute, hook))
+            for other in self._others:
+                other.lay()
         except BaseException:
             self.lift()
             raise
@@ -198,6 +215,8 @@ class Installation:
 
     def lift(self) -> None:
         """Unwrap every target, last first."""
+        for other in reversed(self._others):
+            other.lift()
         while self._handles:
             self._handles.pop().remove()
 

@@ -65,8 +65,9 @@ def backward(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _before_backward(session: Session, trail: Trail, roots: list[Tensor], inputs: list[Tensor] | None) -> None:
-    if session.sharing and session.memory is not None:
-        session.memory.before_backward(trail, roots, inputs)
+    memory = session.memory
+    if memory is not None and (session.sharing or memory.writes.data_views):
+        memory.before_backward(trail, roots, inputs)
 
 
 def next_batch(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:

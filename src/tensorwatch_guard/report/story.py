@@ -121,6 +121,7 @@ def _story(group: list[Finding], by_id: Mapping[str, Finding]) -> Story:
     for sort, others in (
         (_began(group, by_id), "more places where it was shared"),
         ([_written(finding) for finding in order if finding.kind == "mutation"], "more writes"),
+        (_written_alone(order, by_id), "more writes"),
         ([_broken(finding) for finding in order if finding.kind == "hazard"], "more uses"),
     ):
         scenes += sort[:MOST_SCENES]
@@ -189,6 +190,18 @@ def _written(finding: Finding) -> Scene:
     return Scene(f"written by {writer}", finding.site, ends, tuple(facts), finding.origin)
 
 
+def _written_alone(group: Iterable[Finding], by_id: Mapping[str, Finding]) -> list[Scene]:
+    """Writes that are told only by what they broke: no memory was shared."""
+    scenes: dict[str, Scene] = {}
+    for finding in group:
+        through = finding.details.get("through")
+        facts = (f"through {through}: PyTorch's own check does not see it",) if through else ()
+        for other in finding.related:
+            if other.role == "written-by" and other.site is not None and other.id not in by_id:
+                scenes.setdefault(other.id, Scene("written by PyTorch", other.site, facts=facts))
+    return list(scenes.values())
+
+
 def changed(details: Mapping[str, Any]) -> str:
     """``4 elements in [0, :]: 1.0, 2.0, ... -> 5.0, 6.0, ...``, as much of it as is known."""
     region, elements, before, after = (
@@ -212,7 +225,6 @@ _USES: Final = {
     "stale-gradient": "used by backward",
     "dangling-alias": "memory taken away",
     "async-copy": "copy still in flight",
-    "severed": "sharing ended",
 }
 
 

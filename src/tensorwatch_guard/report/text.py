@@ -311,6 +311,9 @@ def _note(finding: Finding) -> str:
     rule = BY_ID.get(finding.rule)
     if finding.kind == "refusal":
         return f"{rule.title if rule else 'refused'}; {order_of(finding)}"
+    cuts = [place(other.site, function=False) for other in finding.related if other.role == "severed-by"]
+    if cuts:
+        return f"{rule.title if rule else 'sharing ended'}, since {', '.join(dict.fromkeys(cuts))}; {order_of(finding)}"
     return rule.title if rule else what(finding)
 
 

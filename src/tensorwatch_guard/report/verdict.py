@@ -129,7 +129,8 @@ def clean_line(report: Report) -> str:
 
 def is_plain_note(finding: Finding) -> bool:
     """A note that is worth a line of its own: no host read, no sharing that nobody wrote through, not allowed."""
-    return finding.severity == "note" and finding.kind not in {"read", "alias"} and finding.allowed is None
+    quiet = finding.kind == "read" or (finding.kind == "alias" and not finding.details.get("severed"))
+    return finding.severity == "note" and not quiet and finding.allowed is None
 
 
 def _shared(report: Report) -> str:

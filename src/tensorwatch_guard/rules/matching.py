@@ -108,6 +108,7 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("TWG211", "sync", "", _only_traced),
     Row("TWG200", "sync"),
     Row("TWG231", "read"),
+    Row("TWG306", "alias", "", lambda details: bool(details.get("severed"))),
     Row("TWG305", "alias", "Module.state_dict Module.load_state_dict"),
     Row("TWG304", "alias", "*dlpack* torch.frombuffer *.frombuffer"),
     Row("TWG303", "alias", "torch.Tensor torch.FloatTensor torch.as_tensor torch.asarray torch.*Tensor"),
@@ -121,7 +122,6 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("TWG501", "hazard", "", _type("stale-gradient")),
     Row("TWG503", "hazard", "", _type("dangling-alias")),
     Row("TWG504", "hazard", "", _type("async-copy")),
-    Row("TWG505", "hazard", "", _type("severed")),
     Row("TWG509", "hazard"),
     Row("TWG602", "refusal", "", _said("requires grad", "require gradients", "tensor.detach()")),
     Row(

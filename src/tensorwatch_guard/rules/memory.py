@@ -59,6 +59,16 @@ ALIASES: Final[tuple[Rule, ...]] = (
         "nothing to mend while nobody writes; to keep a state use copy.deepcopy(model.state_dict())",
         "alias",
     ),
+    Rule(
+        "TWG306",
+        "severed-sharing",
+        "an array and a tensor shared memory and no longer do",
+        "note",
+        "Converting a module (double(), to(dtype)) or assigning .data gives the tensor other memory. The array keeps "
+        "the old: what is written to one is not seen in the other any more.",
+        "take the array (or make the tensor) again afterwards",
+        "alias",
+    ),
 )
 
 MUTATIONS: Final[tuple[Rule, ...]] = (
@@ -132,16 +142,6 @@ HAZARDS: Final[tuple[Rule, ...]] = (
         "A non_blocking copy runs on after the call. Writing its source, or reading its result on the host, "
         "before it is done gives a mixture of old and new values.",
         "wait for an event before the write or the read, or use two buffers in turn",
-        "hazard",
-    ),
-    Rule(
-        "TWG505",
-        "severed-sharing",
-        "two sides that shared memory no longer do",
-        "note",
-        "Moving or converting a module, or assigning .data, gives the tensor other memory; the older array "
-        "keeps the old values.",
-        "take the array again after the move",
         "hazard",
     ),
     Rule(

@@ -55,6 +55,10 @@ class Adoption:
         if nursery.newborns and (len(nursery.newborns) >= ROOM or nursery.at(tensor.data_ptr()) is not None):
             with self._writes.lock:
                 self.adopt_all(now(at if isinstance(at, Trail) else Trail(*at, None, -1)))
+        data_views = self._writes.data_views
+        if data_views:
+            address = tensor.data_ptr()
+            data_views.handed_out(address, address + tensor.nbytes)
         nursery.add(op, direction, at, tensor, array, self.compares)
 
     def look(self, moment: Moment) -> None:
@@ -120,7 +124,8 @@ class Adoption:
             return
         writer: Writer = "unknown"
         if born.probe is not None:
-            writer = "torch" if born.probe._version != born.version or self._writes.torch_writing else "numpy"
+            wrote = born.probe._version != born.version or self._writes.torch_writing or self._writes.data_views.wrote(piece)
+            writer = "torch" if wrote else "numpy"
         alias = Alias(0, born.op, born.direction, born.trail, moment_of(born.seen), piece)
         alias.storage = weakref.ref(storage) if (storage := born.owner.ref() if born.owner is not None else None) else None
         alias.lender = born.owner if isinstance(born.owner, ArrayOwner) else None

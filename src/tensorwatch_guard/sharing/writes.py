@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from threading import get_ident
 from types import CodeType
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -23,16 +23,19 @@ from ..sites import NOWHERE, Trail, trail
 from ..words import Change, Region, Write, Writer
 from .adoption import Adoption
 from .contents import Contents
+from .data_views import DataViews
 from .differences import differing_span, has_gaps
 from .escalation import Escalation
 from .fingerprints import BLOCK
 from .graph import sequence_number
-from .ledger import Alias, Ledger, Piece, other_side_held, version_probe
+from .ledger import Alias, Ledger, Piece, is_live, other_side_held, version_probe
 from .moments import START, Moment, Mutation, moment_of, now
 from .nursery import Newborn
 from .owners import MOVED, ArrayOwner, Owner
 from .writers import hides_writes
 from .written import AsyncPages
+
+MOST_CUTS: Final = 20
 
 
 class Writes:
@@ -44,6 +47,7 @@ class Writes:
         self.ledger = Ledger()
         self.contents = Contents(share=share, pages=AsyncPages())
         self.escalation: Escalation | None = None
+        self.data_views = DataViews()
         self.young = Adoption(self)
         self.follow(mode)
         self.lock = threading.RLock()
@@ -53,6 +57,8 @@ class Writes:
         self._left = False
         self._torch_wrote = False
         self._in_span = False
+        self.cuts: dict[tuple[object, ...], list[Trail]] = {}
+        """Where the sharing of live aliases was ended, by (op, trail's key)."""
         self._alone: set[int] = set()
         """Pieces that nobody but the writer had when they were last written under a follower's eyes."""
         self.torch_writing = False
@@ -77,7 +83,7 @@ class Writes:
 
     # -- handing out ---------------------------------------------------------------------------------------------------
 
-    def share(  # noqa: C901 - the order of one handing out
+    def share(  # noqa: C901, PLR0912 - the order of one handing out
         self,
         op: str,
         direction: str,
@@ -124,6 +130,8 @@ class Writes:
                 alias.version = alias.probe._version if alias.probe is not None else 0
             else:
                 alias.probe, alias.version = born.probe, born.version
+            if born is None and self.data_views:
+                self.data_views.handed_out(region.address, region.address + region.nbytes)
             if new and watch:
                 self.contents.add(piece.key, region, piece.hold, file_backed=file_backed, stamp=seen)
                 change = self.young.since_birth(piece, born) if born is not None else None
@@ -172,6 +180,8 @@ class Writes:
 
     def _begin_look(self, moment: Moment) -> None:
         self._bury()
+        if self.data_views:
+            self.data_views.settle()
         if self.young:
             if self.bears:
                 self.young.look(moment)
@@ -318,11 +328,34 @@ class Writes:
                 bumped = True
         if bumped:
             return "torch", False
-        if self._torch_wrote or self.torch_writing:
+        through_data = self.data_views.wrote(piece) if self.data_views else None
+        if through_data or self._torch_wrote or self.torch_writing:
             return "torch", True
+        if through_data is False and known:
+            return "numpy", True
         if not known or hides_writes(before.trail if before else NOWHERE, after.trail if after else NOWHERE):
             return "unknown", True
         return "numpy", True
+
+    # -- ends of a sharing -------------------------------------------------------------------------------------------
+
+    def ties(self, address: int, moment: Moment) -> list[Alias]:
+        """The aliases of a storage that can be written from both sides: its tensor is about to get other memory."""
+        with self.lock:
+            born = self.young.nursery.at(address)
+            if born is not None:
+                self.young.adopt(born, moment)
+            known = [alias for piece in self.ledger.at(address) for alias in list(piece.aliases.values())]
+            return [alias for alias in known if is_live(alias)]
+
+    def cut(self, ties: list[Alias], at: Trail) -> None:
+        """It has got it: those that can be written from both sides no longer were severed here."""
+        with self.lock:
+            for alias in ties:
+                if not is_live(alias):
+                    known = self.cuts.setdefault((alias.op, alias.trail.key), [])
+                    if len(known) < MOST_CUTS:
+                        known.append(at)
 
     # -- deaths --------------------------------------------------------------------------------------------------------
 
@@ -398,6 +431,7 @@ class Writes:
                     alias.storage = alias.side = alias.probe = None
             self.ledger = Ledger()
             self.young.nursery.clear()
+            self.data_views.clear()
             if self.escalation is not None:
                 self.escalation.close()
 

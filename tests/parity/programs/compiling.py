@@ -131,4 +131,32 @@ def disabled_parts(record: Record) -> None:
     note_counters(record)
 
 
-PROGRAMS = (whole_graph, partial_graphs, whole_graph_aot, full_graph_errors, disabled_parts)
+def data_in_graphs(record: Record) -> None:
+    """``.data`` read and assigned in compiled functions, with a break between, and under a function mode."""
+    for name, function in {"read": _reads_data, "assigned": _assigns_data, "broken": _breaks_at_data}.items():
+        _fresh()
+        compiled = torch.compile(function, backend="eager")
+        weight = nn.Parameter(torch.ones(3))
+        for _ in range(2):
+            record.note(name, compiled(weight, torch.arange(3.0)))
+            record.note("weight", weight)
+        note_counters(record)
+
+
+def _reads_data(weight: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    weight.data.mul_(2)
+    return (weight * values).sum() + weight.data.sum()
+
+
+def _assigns_data(weight: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    weight.data = values * 3
+    return weight.sum()
+
+
+def _breaks_at_data(weight: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    doubled = weight * 2
+    torch._dynamo.graph_break()
+    return doubled + weight.data
+
+
+PROGRAMS = (whole_graph, partial_graphs, whole_graph_aot, full_graph_errors, disabled_parts, data_in_graphs)

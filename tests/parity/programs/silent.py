@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import warnings
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,4 +155,87 @@ def inference(record: Record) -> None:
         record.note("made._version", made._version)
 
 
-PROGRAMS = (stale_writes, stale_weights, step_between, foreach_versions, in_place_errors, inference)
+def through_data(record: Record) -> None:
+    """``.data`` read, assigned and refused: values, versions, identity, errors, and what a mode and a subclass hear of it."""
+    weight = nn.Parameter(torch.arange(6.0).reshape(2, 3))
+    loss = (weight * weight).sum() + weight.exp().sum()
+    taken = weight.data
+    weight.data.mul_(2)
+    weight.data[0, 1:] = -1
+    weight.data -= 0.5
+    taken.add_(1)
+    record.note("taken", [taken, taken._version, taken.is_leaf, taken.requires_grad, taken._is_view()])
+    loss.backward()
+    record.note("weight", [weight, weight._version])
+    record.note("weight.grad", weight.grad)
+    loss = weight.pow(2).sum()
+    weight.data = torch.full((2, 3), 7.0)
+    record.note("replaced", [weight, weight._version, weight.data_ptr() == weight.data.data_ptr()])
+    loss.backward()
+    record.note("weight.grad", weight.grad)
+    plain = torch.zeros(3)
+    plain.data = torch.ones(5, dtype=torch.float64)
+    record.note("plain", [plain, plain.dtype])
+    with record.error("no tensor"):
+        plain.data = "text"  # type: ignore[assignment]
+    with record.error("other layout"):
+        plain.data = torch.eye(2).to_sparse()
+    with record.error("deleted"):
+        del plain.data
+    with torch.inference_mode():
+        record.note("inference", torch.ones(2).data)
+    with record.error("vmapped"):
+        torch.vmap(lambda x: x.data + x)(torch.ones(3, 2))
+    with record.error("grad of"):
+        torch.func.grad(lambda x: (x.data * x).sum())(torch.ones(3))
+    record.note("traced", str(torch.jit.trace(lambda x: x.data * x, torch.ones(2)).graph))
+    record.note("scripted", str(torch.jit.script(_scripted).graph))
+    record.note("sparse", torch.eye(2).to_sparse().data.to_dense())
+    swapped, other = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.ones(2))
+    kept = swapped.data
+    torch.utils.swap_tensors(swapped, other)
+    record.note("swapped", [swapped, other, kept])
+
+
+def _scripted(x: torch.Tensor) -> torch.Tensor:
+    return x.data * 2
+
+
+class _Told(torch.Tensor):
+    heard: ClassVar[list[str]] = []
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        cls.heard.append(f"{func.__name__} {getattr(getattr(func, '__self__', None), '__name__', '')}")
+        if func.__name__ == "__set__":
+            warnings.warn("set", stacklevel=2)
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+class _Listening(TorchFunctionMode):
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.heard.append(str(getattr(func, "__name__", func)))
+        return func(*args, **(kwargs or {}))
+
+
+def data_overridden(record: Record) -> None:
+    """Subclasses and function modes hear of ``.data`` once, as without the guard."""
+    told = torch.ones(3).as_subclass(_Told)
+    _Told.heard.clear()
+    told.data.add_(1)
+    told.data = torch.zeros(3).as_subclass(_Told)
+    record.note("subclass", [*_Told.heard, type(told.data).__name__])
+    weight = nn.Parameter(torch.ones(2))
+    with _Listening() as mode:
+        weight.data.add_(1)
+        weight.data = torch.zeros(2)
+    record.note("mode", mode.heard)
+    record.note("weight", weight)
+
+
+PROGRAMS = (
+    through_data, data_overridden, stale_writes, stale_weights, step_between, foreach_versions, in_place_errors, inference,
+)  # fmt: skip
