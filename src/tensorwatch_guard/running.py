@@ -234,7 +234,7 @@ class Running:
             self._lift()
         self._trace.stop()
         memory, self.session.memory = self.session.memory, None
-        self.session.sharing = False
+        self.session.sharing = self.session.past_counter = False
         self._first_alias.clear()
         if memory is not None:
             memory.clear()

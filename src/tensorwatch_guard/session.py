@@ -85,6 +85,8 @@ class Session:
         self.memory: Memory | None = None
         self.sharing = False
         """Some memory is shared now: events look at it."""
+        self.past_counter = False
+        """Some ``.data`` may be written through: backward looks for stale values."""
         self.violation: tuple[type[Exception], ...] | None = None
         self.faults: dict[str, Fault] = {}
         self.backwards: list[Trail] = []
@@ -170,7 +172,7 @@ class Session:
         LOCAL.here = Here()
         if self.memory is not None:
             self.memory.leave()
-        self.memory, self.sharing = None, False
+        self.memory, self.sharing, self.past_counter = None, False, False
         self.faults, self.overhead_ns = {}, 0
         self.reset()
         self.listen(())

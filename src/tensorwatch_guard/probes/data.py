@@ -58,7 +58,9 @@ def _made(get: Any, put: Any, remove: Any) -> DataProperty:
         here.busy = True
         try:
             if not _is_internal(frame):
-                memory.writes.data_views.take(self, view, _trail(frame), frame.f_code, frame.f_lasti)
+                views = memory.writes.data_views
+                views.take(self, view, _trail(frame), frame.f_code, frame.f_lasti)
+                session.past_counter = session.past_counter or bool(views)
         except Exception as error:
             session.fault("Tensor.data", error)
         finally:
@@ -144,6 +146,7 @@ class _Change:
             return
         if self.held and self.tensor.is_cpu:
             memory.writes.data_views.replaced(self.tensor, _trail(self.frame), self.before)
+            SESSION.past_counter = True
         if self.ties:
             memory.writes.cut(self.ties, _trail(self.frame))
 

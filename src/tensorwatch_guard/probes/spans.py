@@ -46,7 +46,7 @@ def backward(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     frame = _get_frame(1)
     trail = session.trail(frame)
     here.stepping = None
-    if session.sharing:
+    if session.sharing or session.past_counter:
         ends = _ends(args, kwargs, wrapped.__name__)
         violation = _guarded(session, lambda: _before_backward(session, trail, *ends))
         if violation is not None:
@@ -65,9 +65,8 @@ def backward(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _before_backward(session: Session, trail: Trail, roots: list[Tensor], inputs: list[Tensor] | None) -> None:
-    memory = session.memory
-    if memory is not None and (session.sharing or memory.writes.data_views):
-        memory.before_backward(trail, roots, inputs)
+    if session.memory is not None:
+        session.memory.before_backward(trail, roots, inputs)
 
 
 def next_batch(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:

@@ -188,7 +188,7 @@ def through_data(record: Record) -> None:
         torch.vmap(lambda x: x.data + x)(torch.ones(3, 2))
     with record.error("grad of"):
         torch.func.grad(lambda x: (x.data * x).sum())(torch.ones(3))
-    record.note("traced", str(torch.jit.trace(lambda x: x.data * x, torch.ones(2)).graph))
+    record.note("traced", torch.jit.trace(lambda x: x.data * x, torch.ones(2))(torch.ones(2)))
     record.note("scripted", str(torch.jit.script(_scripted).graph))
     record.note("sparse", torch.eye(2).to_sparse().data.to_dense())
     swapped, other = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.ones(2))
