@@ -75,6 +75,8 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
 
             self.baseline = load(config.baseline)
         self._collector: Collector | None = None
+        self.checked: dict[str, int] = {}
+        """Mutations that ``check()`` has handed out, and how often they had happened."""
         self._entered = False
         self._depth = 0
         self._outermost = False
@@ -134,6 +136,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
     def _open(self) -> None:
         if self._collector is None or self._pid != os.getpid():
             self._collector = Collector(self.config, RUNNING.step)
+            self.checked = {}
             self._pid = os.getpid()
             self._started_at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         self._report = None

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,10 +16,10 @@ from .hazards import WRITE, Hazards
 from .sharing.differences import describe
 from .sharing.moments import Moment, Mutation, now
 from .sharing.nursery import BIRTH_SIZE
-from .sharing.owners import Owner, is_file_backed, last_array, owner_of, region_of
+from .sharing.owners import Owner, is_file_backed, is_lent_again, last_array, owner_of, region_of
 from .sharing.sampling import ALWAYS, is_watched
 from .sharing.writes import Writes
-from .sites import NOWHERE, Trail
+from .sites import NOWHERE, Trail, trail
 from .words import Region, Site
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ class Memory:
         array: np.ndarray[Any, Any] | None,
         small: bool,
     ) -> None:
-        if small and tensor.is_contiguous():
+        if small and tensor.is_contiguous() and (array is None or not is_lent_again(array)):
             self.writes.young.bear(op, direction, at, tensor, array)
             return
         moment = now(at if isinstance(at, Trail) else Trail(*at, None, -1))
@@ -180,13 +181,18 @@ class Memory:
     def live(self, since: int) -> dict[tuple[object, ...], int]:
         """Aliases that can still be written from both sides, by (op, trail's key)."""
         with self.writes.lock:
-            self.writes.young.adopt_all(now(NOWHERE))
+            self._adopt_all()
             return self.writes.ledger.live(since)
+
+    def _adopt_all(self) -> None:
+        """Newborns that were written are told, at the place of whoever asks."""
+        if self.writes.young:
+            self.writes.young.adopt_all(now(trail(sys._getframe(1))))
 
     def began_in(self, low: int, high: int) -> set[tuple[str, Site]]:
         """Where live aliases of memory in ``[low, high)`` were made: operations and sites."""
         with self.writes.lock:
-            self.writes.young.adopt_all(now(NOWHERE))
+            self._adopt_all()
             pieces = list(self.writes.ledger.overlapping(low, high))
             aliases = [alias for piece in pieces for alias in list(piece.aliases.values())]
         return {(alias.op, site) for alias in aliases if (site := alias.trail.site) is not None}

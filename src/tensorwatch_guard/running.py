@@ -246,11 +246,11 @@ class Running:
         self.session.stepped_by_hand()
 
     def check(self, asking: guard, collector: Collector, at: Trail) -> Any:
-        """A boundary asked for; the mutations this guard has not been told of."""
-        before = {finding.id: finding.count for finding in self.report_of(asking, collector).mutations}
+        """A boundary asked for; the mutations found since the last one that was asked for."""
         told(self.session, lambda: self.session.boundary(at))
-        after = self.report_of(asking, collector).mutations
-        return tuple(finding for finding in after if finding.count > before.get(finding.id, 0))
+        before, mutations = asking.checked, self.report_of(asking, collector).mutations
+        asking.checked = {finding.id: finding.count for finding in mutations}
+        return tuple(finding for finding in mutations if finding.count > before.get(finding.id, 0))
 
     def shared_in(self, low: int, high: int) -> set[tuple[str, Site]]:
         """Where the live sharings of memory in ``[low, high)`` began: operations and sites."""

@@ -135,6 +135,8 @@ class Write:
     by: Follower = "lines"
     sequence: int | None = None
     """Autograd's sequence number in the writing thread when the write was seen, None where unknown."""
+    alone: bool = False
+    """Nobody but the writer had the memory."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from .ledger import Alias, Piece, other_side_held
 from .moments import Moment, Mutation, moment_of, now
 from .nursery import Newborn, Nursery
 from .owners import ArrayOwner, Owner
+from .writers import hides_writes
 
 if TYPE_CHECKING:
     from .writes import Writes
@@ -66,6 +67,9 @@ class Adoption:
         for born in list(self.nursery.newborns.values()):
             if born.is_there() and not born.changed():
                 born.seen = moment
+                if born.probe is not None:
+                    born.version = born.probe._version
+                    born.torch_wrote = 0
             else:
                 self.adopt(born, moment)
 
@@ -122,19 +126,30 @@ class Adoption:
         change = self.since_birth(piece, born)
         if change is None:
             return
-        writer: Writer = "unknown"
-        if born.probe is not None:
-            wrote = born.probe._version != born.version or self._writes.torch_writing or self._writes.data_views.wrote(piece)
-            writer = "torch" if wrote else "numpy"
         alias = Alias(0, born.op, born.direction, born.trail, moment_of(born.seen), piece)
         alias.storage = weakref.ref(storage) if (storage := born.owner.ref() if born.owner is not None else None) else None
         alias.lender = born.owner if isinstance(born.owner, ArrayOwner) else None
         piece.aliases[0] = alias
         if not other_side_held(alias):
             return
-        after = now(trail(sys._getframe(2)))
-        mutation = Mutation(piece, change, writer, moment_of(born.seen), after, False, "", (alias,), unseen=writer != "torch")
+        before, after = moment_of(born.seen), now(trail(sys._getframe(2)))
+        writer = self._writer(born, piece, change, before, after)
+        mutation = Mutation(piece, change, writer, before, after, False, "", (alias,), unseen=writer != "torch")
         self._writes.tell_inexact(mutation)
+
+    def _writer(self, born: Newborn, piece: Piece, change: Change, before: Moment, after: Moment) -> Writer:
+        counters, ledger = self._writes.counters, self._writes.ledger
+        low, high = born.address + change.first, born.address + change.last
+        counters.began()
+        if born.probe is not None and born.probe._version != born.version:
+            counters.wrote(ledger, born, low, high)
+            return "torch"
+        if self._writes.torch_writing or self._writes.data_views.wrote(piece):
+            return "torch"
+        if born.probe is None or hides_writes(before.trail, after.trail):
+            return "unknown"
+        writer: Writer = counters.elsewhere(ledger, born, low, high)
+        return writer
 
 
 def _just(owner: Owner) -> Callable[[], Owner]:

@@ -288,6 +288,11 @@ class Contents:
                 if not self._look_at_large(entry, stamp, found, whole):
                     self._cut += 1
 
+    @property
+    def looks_cut(self) -> int:
+        """How many looks ended before everything asked for was compared."""
+        return self._cut
+
     # -- telling -------------------------------------------------------------------------------------------------------
 
     def last_looked(self, key: int) -> Any:

@@ -62,7 +62,7 @@ class Escalation:
         mode: str,
         pieces: Callable[[], Mapping[int, Piece]],
         tell: Callable[[Piece, Write, tuple[object, ...]], None],
-        writer_of: Callable[[int], Writer],
+        writer_of: Callable[[int], Writer | None],
     ) -> None:
         self.is_awake = mode == "exact"
         """Whether something is followed, or may have to be from the next alias on. Asked at each alias."""

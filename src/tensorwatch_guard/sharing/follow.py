@@ -55,8 +55,8 @@ class LineFollower:
     def __init__(self) -> None:
         self.why: str | None = None
         self.also: Callable[[], None] | None = None
-        self.writer_of: Callable[[int], Writer] | None = None
-        """Asked right after a write for the key's writer; called in the middle of a look, must take no lock."""
+        self.writer_of: Callable[[int], Writer | None] | None = None
+        """Asked right after a write for the key's writer, None where nobody else has the memory; must take no lock."""
         self.more: Counter[tuple[int, str, int]] = Counter()
         self.errors: list[str] = []
         self._pieces = Pieces()
@@ -291,11 +291,14 @@ class LineFollower:
                 sequence = _sequence()
             writer = self._writer(key)
             self._writes.append(
-                Write(key, first, last, before, after, place, thread, writer, exact, among, "lines", sequence)
+                Write(
+                    key, first, last, before, after, place, thread, writer or "unknown", exact, among, "lines", sequence,
+                    writer is None,
+                )
             )
             self._want_columns(culprit.code, culprit.line)
 
-    def _writer(self, key: int) -> Writer:
+    def _writer(self, key: int) -> Writer | None:
         try:
             return self.writer_of(key) if self.writer_of is not None else "unknown"
         except Exception:  # the write itself must not be lost

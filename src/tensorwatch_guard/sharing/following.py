@@ -28,7 +28,7 @@ _LOG: Final = 0
 class Following:
     """The followers of one session, started when the first piece is watched."""
 
-    def __init__(self, writer_of: Callable[[int], Writer]) -> None:
+    def __init__(self, writer_of: Callable[[int], Writer | None]) -> None:
         self._lines: LineFollower = lines.make()
         self._lines.writer_of = writer_of
         self._pages: PageFollower | None = None

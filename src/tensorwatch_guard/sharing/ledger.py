@@ -18,10 +18,12 @@ import torch
 from ..sites import Trail
 from ..words import Region
 from .fingerprints import BLOCK
-from .owners import MOVED, ArrayOwner, Owner, last_array
+from .owners import MOVED, ArrayOwner, Lender, Owner, last_array
 
 _use_count: Final = getattr(torch._C, "_storage_Use_Count", None)
 _NO_DATA: Final = torch.empty(0)
+MOST_NOTED: Final = 64
+"""Pieces whose version counters are noted at a boundary."""
 _modes: Final = torch._C._len_torch_dispatch_stack
 
 
@@ -42,7 +44,7 @@ class Alias:
         self.storage: weakref.ref[Any] | None = None
         self.side: weakref.ref[Any] | None = None
         """The tensor behind an array that was handed out."""
-        self.lender: ArrayOwner | None = None
+        self.lender: Lender | None = None
         """The array whose memory was lent to torch."""
         self.probe: torch.Tensor | None = None
         self.version = 0
@@ -52,7 +54,7 @@ class Alias:
 class Piece:
     """One region of memory that is shared, and what hangs on it."""
 
-    __slots__ = ("aliases", "dying", "file_backed", "key", "owner", "region", "told_moved", "written")
+    __slots__ = ("aliases", "dying", "file_backed", "key", "owner", "region", "told_moved", "torch_wrote", "written")
 
     def __init__(self, key: int, region: Region, owner: Owner, file_backed: bool) -> None:
         self.key = key
@@ -60,10 +62,12 @@ class Piece:
         self.owner = owner
         self.file_backed = file_backed
         self.aliases: dict[int, Alias] = {}
-        self.dying: ArrayOwner | None = None
+        self.dying: Lender | None = None
         """The lender whose storage is dying just now: its array is still there."""
         self.written = 0
         self.told_moved = False
+        self.torch_wrote = 0
+        """The report in which torch was found to have written these bytes through another piece; see ``counters``."""
 
     def ask(self) -> object | None:
         """The living owner of the memory, MOVED, or None. One alias's storage may go while others still hold the memory."""
@@ -164,6 +168,17 @@ class Ledger:
         found = self._by_address.get(address)
         return next(iter(found), None) if found else None
 
+    def note_versions(self) -> None:
+        """All small memory was just compared: bumps of a counter so far belong to no later write. Few pieces only."""
+        if len(self.pieces) > MOST_NOTED:
+            return
+        for piece in list(self.pieces.values()):
+            piece.torch_wrote = 0
+            if piece.key not in self.large:  # compared block by block, in several looks
+                for alias in list(piece.aliases.values()):
+                    if alias.probe is not None:
+                        alias.version = alias.probe._version
+
     def overlapping(self, low: int, high: int) -> Iterator[Piece]:
         """Pieces that have a byte in ``[low, high)``."""
         for piece in list(self.pieces.values()):
@@ -218,7 +233,7 @@ def is_live(alias: Alias) -> bool:
     if storage is None:
         return False
     if alias.direction == "tensor->array":
-        return alias.side is not None and alias.side() is not None and _tensors_of(storage) > _arrays_on(alias.piece)
+        return alias.side is not None and alias.side() is not None and _tensors_of(storage) > _arrays_on(alias.piece, storage)
     if alias.lender is None:  # a buffer, a capsule: nobody can ask it
         return True
     return _array_held_elsewhere(alias)
@@ -232,7 +247,7 @@ def other_side_held(alias: Alias, held_by_us: int = 0) -> bool:
     """
     if alias.direction == "tensor->array":
         storage = alias.storage() if alias.storage is not None else None
-        return storage is None or _tensors_of(storage) > _arrays_on(alias.piece)
+        return storage is None or _tensors_of(storage) > _arrays_on(alias.piece, storage)
     return alias.lender is None or _array_held_elsewhere(alias, held_by_us)
 
 
@@ -241,9 +256,13 @@ def _tensors_of(storage: Any) -> int:
     return _use_count(storage._cdata) - 1 if _use_count is not None else sys.maxsize
 
 
-def _arrays_on(piece: Piece) -> int:
-    """Tensors that only stand behind arrays of this storage (``array.base``)."""
-    behind = [alias.side() for alias in list(piece.aliases.values()) if alias.side is not None]
+def _arrays_on(piece: Piece, storage: Any) -> int:
+    """Tensors that only stand behind arrays of this storage (``array.base``); a region may have several storages."""
+    behind = [
+        alias.side()
+        for alias in list(piece.aliases.values())
+        if alias.side is not None and alias.storage is not None and alias.storage() is storage
+    ]
     sides = {id(side) for side in behind if side is not None}
     return max(len(sides), 1)
 
@@ -258,16 +277,19 @@ def _array_held_elsewhere(alias: Alias, held_by_us: int = 0) -> bool:
         return False
     owner = last_array(passed)
     lenders = {id(lender): lender for other in list(alias.piece.aliases.values()) if (lender := other.lender) is not None}
-    holders: dict[int, int] = {}
+    lent: dict[int, int] = {}
+    arrays: list[Any] = []
+    array = None
     for lender in lenders.values():
-        if lender.array is not None:
-            holders[id(lender.array)] = holders.get(id(lender.array), 0) + 2  # the storage and its lender
-    del lender
-    lenders.clear()
-    ours = 3 if passed is owner else 2  # the local names and the argument
-    views = len(holders) - 1 if passed is owner else 0
-    if passed is owner:
-        ours += held_by_us
-    if sys.getrefcount(passed) - ours > holders.get(id(passed), 0) + views:
+        array = lender.array
+        if array is not None and last_array(array) is owner:
+            if id(array) not in lent:
+                arrays.append(array)
+            lent[id(array)] = lent.get(id(array), 0) + 2  # the storage and its lender
+    del passed, array
+    if not isinstance(alias.piece.owner, ArrayOwner):
+        held_by_us = 0  # a look holds a storage, no array
+    itself = id(owner) in lent  # then the list has it, and the other arrays are views of it
+    if sys.getrefcount(owner) - 2 - held_by_us - itself > lent.get(id(owner), 0) + len(arrays) - itself:
         return True
-    return passed is not owner and sys.getrefcount(owner) - 2 - held_by_us > len(holders)
+    return any(sys.getrefcount(array) - 3 > lent[id(array)] for array in arrays if array is not owner)

@@ -59,6 +59,7 @@ class Newborn:
         "sequence",
         "shape",
         "tensor",
+        "torch_wrote",
         "version",
         "view",
     )
@@ -83,6 +84,8 @@ class Newborn:
         self.tensor: weakref.ref[Any] | None = None
         """The tensor that stands behind the array; None for ``array->tensor``: a weak reference to a tensor of the user's
         would make ``torch.utils.swap_tensors`` refuse it."""
+        self.torch_wrote = 0
+        """As a piece's: see ``counters``."""
         self.view: Any = None
         """The memory itself, by the buffer protocol; None where it is not compared."""
         self.copy = _NOTHING

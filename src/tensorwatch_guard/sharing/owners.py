@@ -84,6 +84,24 @@ class ArrayOwner:
         return None if owner is MOVED else owner
 
 
+class LentOwner(StorageOwner):
+    """Memory of a tensor whose array was lent to torch again: the first storage is the owner, the array is what was passed."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, storage: torch.UntypedStorage, array: np.ndarray[Any, Any]) -> None:
+        super().__init__(storage)
+        self.array: np.ndarray[Any, Any] | None = array
+
+    def let_go(self) -> None:
+        """The borrowing storage is gone: give the array back."""
+        self.array = None
+
+    def owner_at_death(self) -> object | None:
+        """The owning storage, which does not die with the borrowing one."""
+        return self.hold()
+
+
 class BorrowedOwner:
     """Memory of an object that cannot be referred to weakly (bytes, a buffer): the storage that borrows it stands for it."""
 
@@ -108,6 +126,7 @@ class BorrowedOwner:
 
 
 Owner = StorageOwner | ArrayOwner | BorrowedOwner
+Lender = ArrayOwner | LentOwner
 
 
 def _weak(source: object) -> weakref.ref[Any] | None:
@@ -134,6 +153,11 @@ def end_of_chain(array: np.ndarray[Any, Any]) -> Any:
     return owner
 
 
+def is_lent_again(array: np.ndarray[Any, Any]) -> bool:
+    """Whether the memory of an array is a tensor's."""
+    return array.base is not None and isinstance(end_of_chain(array), torch.Tensor)
+
+
 def last_array(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The last array of the chain: its life is that of all views of it."""
     while isinstance(array.base, np.ndarray):
@@ -157,7 +181,7 @@ def array_owner(array: np.ndarray[Any, Any], storage: torch.UntypedStorage) -> O
     """The owner of the memory of ``array``, which was passed to torch and is borrowed by ``storage``."""
     end = end_of_chain(array)
     if isinstance(end, torch.Tensor):
-        return StorageOwner(end.untyped_storage())
+        return LentOwner(end.untyped_storage(), array)
     return ArrayOwner(storage, array)
 
 

@@ -19,10 +19,11 @@ from typing import Any, Final
 
 import torch
 
-from ..sites import NOWHERE, Trail, trail
+from ..sites import Trail, trail
 from ..words import Change, Region, Write, Writer
 from .adoption import Adoption
 from .contents import Contents
+from .counters import Counters
 from .data_views import DataViews
 from .differences import differing_span, has_gaps
 from .escalation import Escalation
@@ -31,7 +32,7 @@ from .graph import sequence_number
 from .ledger import Alias, Ledger, Piece, is_live, other_side_held, version_probe
 from .moments import START, Moment, Mutation, moment_of, now
 from .nursery import Newborn
-from .owners import MOVED, ArrayOwner, Owner
+from .owners import MOVED, Lender, Owner
 from .writers import hides_writes
 from .written import AsyncPages
 
@@ -51,6 +52,7 @@ class Writes:
         self.young = Adoption(self)
         self.follow(mode)
         self.lock = threading.RLock()
+        self.counters = Counters(self.young.nursery)
         self._tell = tell
         self.tell_moved = tell_moved
         self._dead: queue.SimpleQueue[Alias] = queue.SimpleQueue()
@@ -59,8 +61,6 @@ class Writes:
         self._in_span = False
         self.cuts: dict[tuple[object, ...], list[Trail]] = {}
         """Where the sharing of live aliases was ended, by (op, trail's key)."""
-        self._alone: set[int] = set()
-        """Pieces that nobody but the writer had when they were last written under a follower's eyes."""
         self.torch_writing = False
         """Set while a torch call runs that writes without a trace in a version counter."""
 
@@ -83,7 +83,7 @@ class Writes:
 
     # -- handing out ---------------------------------------------------------------------------------------------------
 
-    def share(  # noqa: C901, PLR0912 - the order of one handing out
+    def share(  # noqa: C901 - the order of one handing out
         self,
         op: str,
         direction: str,
@@ -112,8 +112,8 @@ class Writes:
                 self.young.adopt(twin, seen)
             if self.escalation is not None:
                 self.escalation.before_look(seen)
-            if self.ledger.pieces:
-                self._compare([piece.key for piece in self.ledger.at(address)], seen)
+            if born is None:  # what was written before is nothing of the new alias's; one taken over was there
+                self._compare_at(address, seen)
             stale = self.ledger.stale(region)
             if stale is not None:
                 self._forget(stale)
@@ -123,30 +123,34 @@ class Writes:
             alias.storage = weakref.ref(storage, _Death(self, alias))
             if side is not None:
                 alias.side = weakref.ref(side, _Death(self, alias))
-            if isinstance(piece.owner, ArrayOwner):
-                alias.lender = piece.owner if new else self._lender(owner())
-            if born is None:
-                alias.probe = version_probe(tensor) if tensor is not None else None
-                alias.version = alias.probe._version if alias.probe is not None else 0
-            else:
-                alias.probe, alias.version = born.probe, born.version
+            if direction == "array->tensor":
+                alias.lender = self._lender(piece.owner if new else owner())
+            alias.probe = born.probe if born is not None else version_probe(tensor) if tensor is not None else None
+            alias.version = born.version if born is not None else alias.probe._version if alias.probe is not None else 0
             if born is None and self.data_views:
                 self.data_views.handed_out(region.address, region.address + region.nbytes)
             if new and watch:
                 self.contents.add(piece.key, region, piece.hold, file_backed=file_backed, stamp=seen)
-                change = self.young.since_birth(piece, born) if born is not None else None
-                if born is not None and change is not None:
-                    self._report([(change, born.seen)], seen)
                 if region.nbytes > BLOCK:  # its first fingerprint, as far as the time budget goes
                     self.contents.look((piece.key,), stamp=moment)
+            if born is not None and watch:
+                self._taken_over(piece, born, address, seen)
             if self.escalation is not None and watch:
                 self.escalation.shared(alias, moment)
                 self.escalation.after_look(seen)
             return alias
 
+    def _taken_over(self, piece: Piece, born: Newborn, address: int, seen: Moment) -> None:
+        """What was written since a birth is told now."""
+        piece.torch_wrote = piece.torch_wrote or born.torch_wrote
+        if piece.key not in self._compare_at(address, seen):  # known memory may look as it did before the birth
+            change = self.young.since_birth(piece, born)
+            if change is not None:
+                self._report([(change, born.seen)], seen)
+
     @staticmethod
-    def _lender(owner: Owner) -> ArrayOwner | None:
-        return owner if isinstance(owner, ArrayOwner) else None
+    def _lender(owner: Owner) -> Lender | None:
+        return owner if isinstance(owner, Lender) else None
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
@@ -155,9 +159,12 @@ class Writes:
         with self.lock:
             self._begin_look(moment)
             if self.ledger.pieces:
+                cut = self.contents.looks_cut
                 found = self.contents.look(None, stamp=moment, whole=whole)
                 self._check_owners(moment)
                 self._report(found, moment)
+                if self.contents.looks_cut == cut:
+                    self.ledger.note_versions()
             self._end_look(moment)
 
     def torch_boundary(self, moment: Moment, *, wrote: bool) -> None:
@@ -240,10 +247,19 @@ class Writes:
         """A write whose line is known, because somebody stood around it."""
         self._tell(mutation)
 
-    def _compare(self, keys: Iterable[int], moment: Moment) -> None:
+    def _compare_at(self, address: int, moment: Moment) -> set[int]:
+        if not self.ledger.pieces:
+            return set()
+        return self._compare([piece.key for piece in self.ledger.at(address)], moment)
+
+    def _compare(self, keys: Iterable[int], moment: Moment) -> set[int]:
+        """Compare some pieces and tell what changed. Returns their keys."""
         keys = list(keys)
-        if keys:
-            self._report(self.contents.look(keys, stamp=moment), moment)
+        if not keys:
+            return set()
+        found = self.contents.look(keys, stamp=moment)
+        self._report(found, moment)
+        return {change.key for change, _ in found}
 
     def _check_owners(self, moment: Moment) -> None:
         """Memory whose owner lives with another address or size: small ones were asked by the look itself."""
@@ -257,22 +273,24 @@ class Writes:
                 self.tell_moved(piece, moment)
 
     def _report(self, found: Iterable[tuple[Change, Any]], moment: Moment) -> None:
-        seen: set[int] = set()
+        self.counters.began()
+        lows: dict[int, int] = {}
+        highs: dict[int, int] = {}
         for change, raw in found:
             stamp = moment_of(raw)
             piece = self.ledger.pieces.get(change.key)
             if piece is None:
                 continue
-            writer, unseen = self._writer(piece, stamp, moment)
+            writer, unseen = self._writer(piece, change, stamp, moment)
             if self.escalation is not None and self.escalation.explains(piece, change, writer):
                 continue
-            low, high = piece.region.address + change.first, piece.region.address + change.last
-            if any(address in seen for address in (low, high)):
-                continue  # the same bytes through an overlapping region: one write
-            seen.update((low, high))
             aliases = tuple(piece.aliases.values())
             if not any(other_side_held(alias) for alias in aliases):
                 continue  # nobody but the writer has this memory any more
+            low, high = piece.region.address + change.first, piece.region.address + change.last
+            if lows.get(low, low) >= high or highs.get(high, high) <= low:
+                continue  # bytes of a change that is told already, through an overlapping region: one write
+            lows[low], highs[high] = high, low
             piece.written += 1
             if writer == "torch":
                 self.ledger.torch_side[piece.key] = None
@@ -290,7 +308,7 @@ class Writes:
 
     def _exact(self, piece: Piece, write: Write, cases: tuple[object, ...]) -> None:
         """A follower named the line."""
-        if not _touches(piece.region, write) or piece.key in self._alone:
+        if write.alone or not _touches(piece.region, write):
             return
         idents = [thread.ident for thread in threading.enumerate() if thread.name == write.thread]
         ident = idents[0] or 0 if len(idents) == 1 else 0
@@ -304,38 +322,27 @@ class Writes:
             )
         )
 
-    def _writer_now(self, key: int) -> Writer:
-        """Asked by a follower right after a write, in the middle of a trace function: takes no lock."""
+    def _writer_now(self, key: int) -> Writer | None:
+        """Asked by a follower right after a write, amid a trace function: takes no lock. None: nobody else has the memory."""
         piece = self.ledger.pieces.get(key)
         if piece is None:
             return "unknown"
-        if any(other_side_held(alias, 1) for alias in list(piece.aliases.values())):
-            self._alone.discard(key)
-        else:
-            self._alone.add(key)
-        return self._writer(piece, None, None)[0]
+        writer = self._writer(piece, None, START, START)[0]
+        return writer if any(other_side_held(alias, 1) for alias in list(piece.aliases.values())) else None
 
-    def _writer(self, piece: Piece, before: Moment | None, after: Moment | None) -> tuple[Writer, bool]:
-        """Who wrote since the last look, and whether autograd's counter missed it."""
-        bumped = known = False
-        for alias in list(piece.aliases.values()):
-            if alias.probe is None:
-                continue
-            known = True
-            version = alias.probe._version
-            if version != alias.version:
-                alias.version = version
-                bumped = True
-        if bumped:
+    def _writer(self, piece: Piece, change: Change | None, before: Moment, after: Moment) -> tuple[Writer, bool]:
+        """Who wrote since the last look, and whether autograd's counter missed it. No ``change``: one write, just now."""
+        start = piece.region.address
+        low, high = (start + change.first, start + change.last) if change is not None else (start, piece.end)
+        moved, known = self.counters.moved(self.ledger, piece, low, high)
+        if moved:
             return "torch", False
         through_data = self.data_views.wrote(piece) if self.data_views else None
         if through_data or self._torch_wrote or self.torch_writing:
             return "torch", True
-        if through_data is False and known:
-            return "numpy", True
-        if not known or hides_writes(before.trail if before else NOWHERE, after.trail if after else NOWHERE):
+        if not known or (through_data is None and hides_writes(before.trail, after.trail)):
             return "unknown", True
-        return "numpy", True
+        return self.counters.elsewhere(self.ledger, piece, low, high, exact=change is None), True
 
     # -- ends of a sharing -------------------------------------------------------------------------------------------
 
