@@ -292,4 +292,16 @@ def _array_held_elsewhere(alias: Alias, held_by_us: int = 0) -> bool:
     itself = id(owner) in lent  # then the list has it, and the other arrays are views of it
     if sys.getrefcount(owner) - 2 - held_by_us - itself > lent.get(id(owner), 0) + len(arrays) - itself:
         return True
-    return any(sys.getrefcount(array) - 3 > lent[id(array)] for array in arrays if array is not owner)
+    if any(sys.getrefcount(array) - 3 > lent[id(array)] for array in arrays if array is not owner):
+        return True
+    return owner.base is not None and _lender_held(owner.base)
+
+
+def _lender_held(lender: object) -> bool:
+    """Whether memory that an array only borrows is seen by others: immutable by contract, so each write to it matters.
+
+    Arrow's Python objects are handles: a table holds the same memory without a reference to any of them.
+    """
+    if type(lender) is bytes:
+        return sys.getrefcount(lender) > 3  # the array, the name here, and the question
+    return type(lender).__module__.partition(".")[0] == "pyarrow"
