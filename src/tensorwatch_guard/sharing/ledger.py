@@ -16,7 +16,7 @@ from typing import Any, Final
 import torch
 
 from ..sites import Trail
-from ..words import Region
+from ..words import Region, Writer
 from .fingerprints import BLOCK
 from .owners import MOVED, ArrayOwner, Lender, Owner, last_array
 
@@ -239,16 +239,21 @@ def is_live(alias: Alias) -> bool:
     return _array_held_elsewhere(alias)
 
 
-def other_side_held(alias: Alias, held_by_us: int = 0) -> bool:
-    """Whether somebody but the writer can see a write: the other side has a holder of its own.
+def other_side_held(alias: Alias, held_by_us: int = 0, writer: Writer = "unknown") -> bool:
+    """Whether somebody but the writer can see a write: the side that did not write has a holder.
 
-    ``model(x).numpy()`` leaves an array that nobody shares any more, ``from_numpy(np.ones(3))`` such a tensor. Also right in
-    the call-back of one side's death. ``held_by_us``: references to the array that a look of ours holds just now.
+    ``model(x).numpy()`` leaves an array that nobody shares any more, ``from_numpy(np.ones(3))`` such a tensor. The writer's
+    own side may be gone by now: a function returns the tensors and its buffer ends. Also right in the call-back of one side's
+    death. ``held_by_us``: references to the array that a look of ours holds just now.
     """
+    storage = alias.storage() if alias.storage is not None else None
     if alias.direction == "tensor->array":
-        storage = alias.storage() if alias.storage is not None else None
-        return storage is None or _tensors_of(storage) > _arrays_on(alias.piece, storage)
-    return alias.lender is None or _array_held_elsewhere(alias, held_by_us)
+        if storage is None or (writer == "torch" and alias.side is not None and alias.side() is not None):
+            return True
+        return _tensors_of(storage) > _arrays_on(alias.piece, storage)
+    if alias.lender is None or (writer == "numpy" and storage is not None):
+        return True
+    return _array_held_elsewhere(alias, held_by_us)
 
 
 def _tensors_of(storage: Any) -> int:

@@ -285,7 +285,7 @@ class Writes:
             if self.escalation is not None and self.escalation.explains(piece, change, writer):
                 continue
             aliases = tuple(piece.aliases.values())
-            if not any(other_side_held(alias) for alias in aliases):
+            if not any(other_side_held(alias, 0, writer) for alias in aliases):
                 continue  # nobody but the writer has this memory any more
             low, high = piece.region.address + change.first, piece.region.address + change.last
             if lows.get(low, low) >= high or highs.get(high, high) <= low:
@@ -328,7 +328,7 @@ class Writes:
         if piece is None:
             return "unknown"
         writer = self._writer(piece, None, START, START)[0]
-        return writer if any(other_side_held(alias, 1) for alias in list(piece.aliases.values())) else None
+        return writer if any(other_side_held(alias, 1, writer) for alias in list(piece.aliases.values())) else None
 
     def _writer(self, piece: Piece, change: Change | None, before: Moment, after: Moment) -> tuple[Writer, bool]:
         """Who wrote since the last look, and whether autograd's counter missed it. No ``change``: one write, just now."""
