@@ -18,6 +18,7 @@ from .sharing.moments import Moment, Mutation, now
 from .sharing.nursery import BIRTH_SIZE
 from .sharing.owners import Owner, is_file_backed, is_lent_again, last_array, owner_of, region_of
 from .sharing.sampling import ALWAYS, is_watched
+from .sharing.states import State, States
 from .sharing.writes import Writes
 from .sites import NOWHERE, Trail, trail
 from .words import Region, Site
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _LEFT: Final[list[object]] = []
 """What a forked child was born with."""
+STATE: Final = "Module.state_dict"
 CENSUS: Final = "shared before the guard"
 MODES: Final = ("off", "check", "auto", "exact")
 
@@ -57,6 +59,7 @@ class Memory:
         self.writes = Writes(self._mutated, self._moved, share, mode)
         self._cases: dict[object, list[Tally]] = {}
         self.hazards = Hazards(session, self.writes)
+        self.states = States()
 
     def _moved(self, piece: Piece, moment: Moment) -> None:
         self.hazards.moved(piece, moment)
@@ -308,6 +311,38 @@ class Memory:
             for interval in self._cases.get(case, ()):
                 interval.into = interval.into or next((t for t in tallies if t.owner is interval.owner), None)
 
+    # -- states of modules ---------------------------------------------------------------------------------------------
+
+    def state_used(self, value: Any, op: str, at: Trail) -> None:
+        """A state is about to be loaded or saved: was it written since it was taken?"""
+        for state in self.states.used(value, at):
+            self._state_followed(state, op, at)
+
+    def _state_followed(self, state: State, op: str, at: Trail) -> None:
+        emit, written = self.session.emit, state.after or at
+        before = None if state.exact else state.before
+        emit(
+            "alias", STATE, state.at, nbytes=state.nbytes,
+            details={"direction": "module->state_dict", "nbytes": state.nbytes, "tensors": state.tensors},
+        )
+        mutations = emit(
+            "mutation", WRITE, written, key=("state", before and before.key),
+            details={
+                "writer": "torch", "exact": state.exact, "between": None if before is None else (before, written),
+                "region": state.name, "elements": None, "seen_by": ["check"],
+            },
+        )
+        for tally in mutations:
+            tally.extra = before
+            tally.link("shared-by", "alias", STATE, state.at)
+        hazards = emit(
+            "hazard", op, at, key="followed-state",
+            details={"type": "followed-state", "certain": True, "node": None, "entry": state.name},
+        )
+        for tally in hazards:
+            tally.link("written-by", "mutation", WRITE, written, before)
+            tally.link("shared-by", "alias", STATE, state.at)
+
     # -- ends ----------------------------------------------------------------------------------------------------------
 
     def leave(self) -> None:
@@ -318,6 +353,7 @@ class Memory:
     def clear(self) -> None:
         """The session is over."""
         self.hazards.clear()
+        self.states.clear()
         self.writes.clear()
 
 

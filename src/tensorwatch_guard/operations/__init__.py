@@ -15,7 +15,7 @@ from .linalg import LINALG
 from .looks import LOOKS
 from .losses import LOSSES
 from .model import Arguments, Keywords, Move, Operation
-from .moves import BUILDS, MOVES, RELOCATIONS, SHARES
+from .moves import BUILDS, MOVES, RELOCATIONS, SHARES, STATES
 from .never import NEVER
 from .reads import READS, WAITS
 from .scalars import SCALARS
@@ -28,6 +28,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *MOVES,
     *BUILDS,
     *SHARES,
+    *STATES,
     *RELOCATIONS,
     *INDEXING,
     *SCALARS,

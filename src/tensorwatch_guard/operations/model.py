@@ -54,6 +54,8 @@ Probe = Literal[
     "wait",  # an explicit synchronize
     "module",  # moves a whole module: one transfer with the sum of bytes
     "relocate",  # gives a storage other memory: older aliases dangle
+    "state",  # hands out the live tensors of a module
+    "save",  # uses what was handed out
     "absorb",  # only swallows what happens inside
 ]
 

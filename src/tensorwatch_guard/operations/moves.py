@@ -61,6 +61,17 @@ SHARES: Final[tuple[Operation, ...]] = (
     Operation("torch.utils.dlpack.to_dlpack", "share", ("torch:to_dlpack", "torch.utils.dlpack:to_dlpack")),
 )
 
+STATES: Final[tuple[Operation, ...]] = (
+    Operation(
+        "Module.state_dict",
+        "state",
+        ("torch.nn:Module.state_dict",),
+        absorbs=True,
+        remark="its tensors are the live parameters",
+    ),
+    Operation("torch.save", "save", ("torch:save", "torch.serialization:save"), absorbs=True),
+)
+
 RELOCATIONS: Final[tuple[Operation, ...]] = (
     Operation("Tensor.share_memory_", "relocate", ("torch:Tensor.share_memory_",), absorbs=True),
     Operation("Module.share_memory", "relocate", ("torch.nn:Module.share_memory",), absorbs=True),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ..operations import WATCHED, Operation
-from . import data, moves, ops, reads, relocations, shares, spans
+from . import data, moves, ops, reads, relocations, shares, spans, states
 from .install import Hook, Installation
 
 MAKERS: Final[dict[str, Callable[[Operation], Hook]]] = {
@@ -19,6 +19,8 @@ MAKERS: Final[dict[str, Callable[[Operation], Hook]]] = {
     "wait": moves.wait,
     "module": moves.module,
     "relocate": relocations.relocate,
+    "state": states.take,
+    "save": states.save,
     "absorb": moves.absorb,
 }
 

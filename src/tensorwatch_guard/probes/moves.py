@@ -15,6 +15,7 @@ from .happen import Outcome, watched
 from .install import Hook
 from .patterns import PATTERNS
 from .stand_in import stand_in
+from .states import after_load, before_use
 
 _get_frame: Final = sys._getframe
 _tracing: Final = torch._C._get_tracing_state
@@ -109,6 +110,8 @@ def _memory_of(module: torch.nn.Module) -> dict[str, tuple[torch.device, int]]:
 
 
 def _module_before(session: Session, outcome: Outcome) -> None:
+    if outcome.row.name == "Module.load_state_dict":
+        before_use(session, outcome)
     if not session.devices:
         return
     if outcome.row.name == "Module.load_state_dict":
@@ -119,6 +122,8 @@ def _module_before(session: Session, outcome: Outcome) -> None:
 
 
 def _module_moved(session: Session, outcome: Outcome) -> None:
+    if outcome.row.name == "Module.load_state_dict":
+        after_load(session, outcome)
     before = outcome.happening.data
     if not before:
         return

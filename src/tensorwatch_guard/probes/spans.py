@@ -169,10 +169,21 @@ def _before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     trail = session.trail(_get_frame(1))
     here = LOCAL.here
     here.stepping, here.step_reads = trail, 0
+    memory = session.memory
+    if memory is not None and memory.states:
+        told(session, lambda: memory.states.look(trail))
     if session.sharing:
         told(session, lambda: session.torch_boundary(trail, wrote=False))
         if session.memory is not None and not args[1:] and not kwargs:  # a closure is the user's code
             session.memory.writes.torch_writing = True
+
+
+def _silently_written(optimizer: Any) -> frozenset[int]:
+    """Where the parameters lie that a fused optimizer has written."""
+    if not optimizer.defaults.get("fused"):
+        return frozenset()
+    every = (parameter for group in optimizer.param_groups for parameter in group["params"])
+    return frozenset(parameter.data_ptr() for parameter in every if parameter.grad is not None)
 
 
 def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
@@ -188,6 +199,8 @@ def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
         if session.memory is not None and optimizer.defaults.get("fused"):
             session.memory.hazards.fused_step(session.trail(frame), optimizer)
             session.sharing = True
+        if session.memory is not None and session.memory.states:
+            session.memory.states.look(session.trail(frame), after_step=True, addresses=_silently_written(optimizer))
         session.optimizer_stepped(optimizer)
 
     here, frame = LOCAL.here, _get_frame(1)

@@ -225,6 +225,7 @@ _USES: Final = {
     "stale-gradient": "used by backward",
     "dangling-alias": "memory taken away",
     "async-copy": "copy still in flight",
+    "followed-state": "used as if it were unchanged",
 }
 
 

@@ -78,6 +78,7 @@ def waiting(report: Report) -> str:
 
 
 _WHAT: Final = {
+    "followed-state": "the state_dict of {began} is used at {site}, but holds other weights by then: {write} changed them",
     "stale-gradient": "the gradients are wrong ({times}): {write} overwrote values that backward at {site} "
     "still needed",
     "dangling-alias": "memory that was handed out at {began} is taken away at {site}: to touch it can end the process",

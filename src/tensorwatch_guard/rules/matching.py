@@ -122,6 +122,7 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("TWG501", "hazard", "", _type("stale-gradient")),
     Row("TWG503", "hazard", "", _type("dangling-alias")),
     Row("TWG504", "hazard", "", _type("async-copy")),
+    Row("TWG506", "hazard", "", _type("followed-state")),
     Row("TWG509", "hazard"),
     Row("TWG602", "refusal", "", _said("requires grad", "require gradients", "tensor.detach()")),
     Row(

@@ -145,6 +145,16 @@ HAZARDS: Final[tuple[Rule, ...]] = (
         "hazard",
     ),
     Rule(
+        "TWG506",
+        "followed-state",
+        "a state_dict was used that has followed the live weights",
+        "error",
+        "state_dict() hands out the live parameters: after the next optimizer step it holds the new weights. Loaded or "
+        "saved as the best or the first ones, it is neither.",
+        "keep copy.deepcopy(model.state_dict()), or save it before the weights change",
+        "hazard",
+    ),
+    Rule(
         "TWG509",
         "hazard",
         "shared memory was used in an unsafe way",

@@ -1,0 +1,140 @@
+"""State dicts that are kept: their tensors are the live parameters, and follow them.
+
+``best = model.state_dict()`` copies nothing. To keep one is no mistake, and to take one again and again is everyday code; the
+mistake is to use it, after the weights were written, as if it held the old ones. So a write is remembered, and told when the
+state is loaded or saved. Autograd's version counter, which the tensors share with the parameters, tells the write.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final
+
+import torch
+
+from ..sites import Trail
+
+MOST_STATES: Final = 16
+MOST_TENSORS: Final = 20_000
+DEEPEST: Final = 4
+"""Containers within containers in which a state is looked for."""
+
+
+class State:
+    """One state dict that somebody may keep."""
+
+    __slots__ = ("after", "at", "before", "exact", "last", "name", "nbytes", "ref", "tensors", "versions")
+
+    def __init__(self, ref: weakref.ref[Any], at: Trail, state: Mapping[str, Any]) -> None:
+        self.ref = ref
+        self.at = at
+        self.last = at
+        """Where it was last found unwritten."""
+        self.versions = _versions(state)
+        self.tensors = len(self.versions)
+        self.nbytes = sum(value.nbytes for value in state.values() if isinstance(value, torch.Tensor))
+        self.after: Trail | None = None
+        """Where it was found written; None while it is not."""
+        self.before: Trail = at
+        self.exact = False
+        self.name = ""
+        """The first entry that was written."""
+
+    def written(self, addresses: Collection[int]) -> str | None:
+        """The first entry that was written since the state was taken. ``addresses``: written without a trace in a counter."""
+        state = self.ref()
+        if state is None:
+            return None
+        for name, (identity, version) in self.versions.items():
+            value = state.get(name)
+            if id(value) != identity or not isinstance(value, torch.Tensor):
+                continue  # replaced by a tensor of somebody's own
+            if value._version != version or (addresses and value.data_ptr() in addresses):
+                return name
+        return None
+
+
+    def holds_written(self) -> bool:
+        """Whether it is known as written, and the written entry was not replaced since."""
+        state = self.ref()
+        if state is None or self.after is None:
+            return False
+        if id(state.get(self.name)) != self.versions[self.name][0]:
+            self.name = self.written(()) or self.name
+        return id(state.get(self.name)) == self.versions[self.name][0]
+
+
+def _versions(state: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    return {
+        name: (id(value), value._version)
+        for name, value in state.items()
+        if isinstance(value, torch.Tensor) and not value.is_inference()
+    }
+
+
+class States:
+    """The state dicts that are alive."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, State] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._kept)
+
+    def taken(self, state: Any, at: Trail) -> None:
+        """A module gave out its state."""
+        if type(state) is not OrderedDict or not 0 < len(state) <= MOST_TENSORS:
+            return
+        key, kept = id(state), self._kept
+
+        def died(ref: object) -> None:
+            known = kept.get(key)
+            if known is not None and known.ref is ref:
+                kept.pop(key, None)
+
+        kept[key] = State(weakref.ref(state, died), at, state)
+        while len(kept) > MOST_STATES:
+            kept.pop(next(iter(kept)), None)
+
+    def look(self, at: Trail, *, after_step: bool = False, addresses: Collection[int] = ()) -> None:
+        """See which were written. ``after_step``: the last look was right before the step that has just ended at ``at``."""
+        for state in list(self._kept.values()):
+            if state.after is not None:
+                continue
+            name = state.written(addresses)
+            if name is None:
+                state.last = at
+            else:
+                state.name, state.before, state.after = name, state.last, at
+                state.exact = after_step and state.last.key == at.key
+
+    def used(self, value: Any, at: Trail) -> list[State]:
+        """The states in what is loaded or saved at ``at`` that were written since they were taken: each is told once."""
+        self.look(at)
+        found = [state for state in self._within(value) if state.holds_written()]
+        for state in found:
+            self._kept.pop(next((key for key, one in self._kept.items() if one is state), 0), None)
+        return found
+
+    def renew(self, value: Any) -> None:
+        """A state was loaded into its own module: copied onto itself, which changes nothing."""
+        for state in self._within(value):
+            mapping = state.ref()
+            if mapping is not None and state.after is None:
+                state.versions = _versions(mapping)
+
+    def clear(self) -> None:
+        """The session is over."""
+        self._kept = {}
+
+    def _within(self, value: Any, depth: int = 0) -> Iterator[State]:
+        known = self._kept.get(id(value))
+        if known is not None and known.ref() is value:
+            yield known
+        elif depth < DEEPEST:
+            inner = value.values() if type(value) in (dict, OrderedDict) else value if type(value) in (list, tuple) else ()
+            for one in inner:
+                if not isinstance(one, torch.Tensor):
+                    yield from self._within(one, depth + 1)

@@ -1,0 +1,120 @@
+"""A state dict that is used after it has followed the live weights is told; one that is only kept is not."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import io
+import weakref
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tensorwatch_guard import GuardViolation, guard
+
+
+def _made(**options: Any) -> tuple[nn.Module, Any]:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1))
+    return model, torch.optim.SGD(model.parameters(), lr=0.1, **options)
+
+
+def _step(model: nn.Module, optimizer: Any) -> None:
+    model(torch.ones(2, 3)).pow(2).sum().backward()
+    optimizer.step()
+
+
+USES = {
+    "load_state_dict": lambda model, state: model.load_state_dict(state),
+    "into another": lambda model, state: copy.deepcopy(model).load_state_dict(state),
+    "by name": lambda model, state: model.load_state_dict(state_dict=state),
+    "save": lambda model, state: torch.save(state, io.BytesIO()),
+    "in a checkpoint": lambda model, state: torch.save({"epoch": 3, "states": [state]}, io.BytesIO()),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("fused", [False, True], ids=["counted", "fused"])
+def test_a_state_that_followed_is_told_with_its_story(use: str, fused: bool) -> None:
+    model, optimizer = _made(fused=fused)
+    with guard(report=False) as g:
+        best = model.state_dict()
+        _step(model, optimizer)
+        USES[use](model, best)
+        USES[use](model, best)
+    (alias,), (mutation,), (hazard,) = g.report.aliases, g.report.mutations, g.report.hazards
+    assert (alias.op, alias.details["live"], alias.rule) == ("Module.state_dict", 0, "TWG305")
+    assert (mutation.details["writer"], mutation.details["exact"], mutation.severity) == ("torch", True, "error")
+    assert (hazard.details["type"], hazard.rule) == ("followed-state", "TWG506")
+    assert {other.id for other in hazard.related} == {alias.id, mutation.id}
+
+
+def test_an_error_is_raised_before_anything_is_loaded() -> None:
+    model, optimizer = _made()
+    other = copy.deepcopy(model)
+    before = copy.deepcopy(other.state_dict())
+    with pytest.raises(GuardViolation), guard(hazard="error", report=False):
+        best = model.state_dict()
+        _step(model, optimizer)
+        other.load_state_dict(best)
+    assert all(torch.equal(value, before[name]) for name, value in other.state_dict().items())
+
+
+def test_written_elsewhere_than_in_a_step_is_an_interval() -> None:
+    model, _ = _made()
+    with guard(report=False) as g:
+        best = model.state_dict()
+        with torch.no_grad():
+            model[0].weight.mul_(2)  # type: ignore[index, union-attr, operator]
+        torch.save(best, io.BytesIO())
+    (mutation,) = g.report.mutations
+    assert not mutation.details["exact"]
+    assert mutation.details["region"] == "0.weight"
+
+
+def test_a_state_that_is_loaded_into_its_own_module_is_used_again_only_after_a_write() -> None:
+    model, optimizer = _made()
+    with guard(report=False) as g:
+        first = model.state_dict()
+        model.load_state_dict(first)
+        model.load_state_dict(first)
+        quiet = g.report.hazards
+        _step(model, optimizer)
+        model.load_state_dict(first)
+    assert not quiet
+    assert len(g.report.hazards) == 1
+
+
+def test_everyday_uses_are_quiet() -> None:
+    model, optimizer = _made()
+    with guard(report=False) as g:
+        kept = model.state_dict()
+        safe = copy.deepcopy(kept)
+        for _ in range(3):
+            checkpoint = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            torch.save(checkpoint, io.BytesIO())
+            _step(model, optimizer)
+        replaced = model.state_dict()
+        _step(model, optimizer)
+        replaced.update(safe)
+        model.load_state_dict(replaced)
+    assert not g.report.mutations
+    assert not g.report.hazards
+    assert not g.report.aliases
+    assert len(kept) == 4
+
+
+def test_nothing_is_kept_alive_and_off_remembers_nothing() -> None:
+    model, optimizer = _made()
+    with guard(report=False):
+        state = model.state_dict()
+        gone = weakref.ref(state)
+        del state
+        gc.collect()
+        assert gone() is None
+    with guard(writes="off", report=False) as g:
+        best = model.state_dict()
+        _step(model, optimizer)
+        model.load_state_dict(best)
+    assert not g.report.hazards
