@@ -53,6 +53,7 @@ class Tally:
         "kind",
         "last_step",
         "links",
+        "memory",
         "more",
         "nbytes",
         "op",
@@ -83,6 +84,8 @@ class Tally:
         self.allowed: str | None = None
         self.grant: Grant | None = None
         self.links: dict[tuple[object, ...], Link] = {}
+        self.memory: frozenset[tuple[str, int]] = frozenset()
+        """Of a mutation: dtypes and numbers of dimensions of what was written."""
         self.threads: frozenset[str] | None = None
         """Threads that did it, where they are not the thread that counted it."""
         self.extra: Trail | None = None

@@ -33,7 +33,9 @@ class Sum:
         self.threads: dict[str, None] = {}
 
     def add(self, thread: str, tally: Tally) -> None:
-        """One more thread's share."""
+        """One more thread's share. A hazard that is certain once is certain: the finding is of that happening."""
+        if tally.details.get("certain") and not self.first.details.get("certain"):
+            self.first = tally
         self.tallies.append(tally)
         for name in sorted(tally.threads or (thread,)):
             self.threads[name] = None
@@ -63,8 +65,8 @@ def _sums(collector: Collector) -> list[Sum]:
             continue
         if not tally.count:  # taken back: another layer tells it
             continue
-        certain = tally.details.get("certain"), tally.details.get("type")
-        key = (tally.kind, tally.op, place_of(tally.trail), tally.extra and place_of(tally.extra), id(tally.grant), certain)
+        what = tally.details.get("type")
+        key = (tally.kind, tally.op, place_of(tally.trail), tally.extra and place_of(tally.extra), id(tally.grant), what)
         known = sums.get(key)
         if known is None:
             known = sums[key] = Sum(tally)
@@ -94,7 +96,10 @@ def _held_by_lines(sums: dict[tuple[object, ...], Sum]) -> list[Tally]:
 
 
 def _same_story(line: Tally, interval: Tally) -> bool:
+    """One writer, memory handed out at one place, and of one kind: a state dict hands out several at one place."""
     writers = {line.details.get("writer"), interval.details.get("writer")} - {"unknown"}
+    if not line.memory & interval.memory:
+        return False
     shared = {link.trail.key for link in line.links.values()} & {link.trail.key for link in interval.links.values()}
     return len(writers) <= 1 and bool(shared)
 
@@ -106,7 +111,7 @@ def _line_of(tally: Tally) -> tuple[str, int] | None:
 
 def _holds(interval: Tally, line: Tally) -> bool:
     """Whether a line lies between the ends; where a loop turned or a function was left, every line does."""
-    if interval.details.get("inside"):
+    if interval.extra is not None and interval.extra.inside:
         return _line_of(line) == _line_of(interval)
     first, last, at = interval.extra.site if interval.extra else None, interval.trail.site, line.trail.site
     if first is None or last is None or at is None or first.function != last.function or first.line >= last.line:

@@ -139,7 +139,7 @@ class Hazards:
             for one in certain or found:
                 write = writes[one.suspect]
                 mutation = write.mutation
-                extra = None if mutation is None or mutation.exact else mutation.before.trail
+                extra = mutation.since if mutation is not None else None
                 tally.link("written-by", "mutation", WRITE, write.at, extra)
                 for alias in mutation.aliases if mutation is not None else ():
                     tally.link("shared-by", "alias", alias.op, alias.trail)

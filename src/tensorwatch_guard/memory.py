@@ -14,7 +14,7 @@ import torch
 
 from .hazards import WRITE, Hazards
 from .sharing.differences import describe
-from .sharing.moments import Moment, Mutation, now
+from .sharing.moments import BEGIN, Moment, Mutation, now
 from .sharing.nursery import BIRTH_SIZE
 from .sharing.owners import Owner, is_file_backed, is_lent_again, last_array, owner_of, region_of
 from .sharing.sampling import ALWAYS, is_watched
@@ -204,7 +204,7 @@ class Memory:
 
     def before_backward(self, at: Trail, roots: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor] | None) -> None:
         """Look at all memory, then for values that the graph saved before a write autograd did not see."""
-        self.boundary(at)
+        self.boundary(at, BEGIN)
         self.hazards.before_backward(at, roots, inputs)
 
     def peek(self, address: int | None, at: Trail) -> None:
@@ -220,15 +220,15 @@ class Memory:
             return False
         return self.mode == "off" or self.writes.glance(address, code, lasti)
 
-    def boundary(self, at: Trail, *, final: bool = False) -> None:
+    def boundary(self, at: Trail, phase: int = 0, *, final: bool = False) -> None:
         """Everything shared is looked at. ``final``: at a guard's exit, which has no place in the user's code."""
         if self.mode != "off":
-            self.writes.boundary(now(NOWHERE if final else at), whole=final)
+            self.writes.boundary(now(NOWHERE if final else at, phase), whole=final)
 
-    def torch_boundary(self, at: Trail, *, wrote: bool) -> None:
+    def torch_boundary(self, at: Trail, phase: int, *, wrote: bool) -> None:
         """What torch itself may write is looked at. ``wrote``: it has just done so, whatever the version counters say."""
         if self.mode != "off":
-            self.writes.torch_boundary(now(at), wrote=wrote)
+            self.writes.torch_boundary(now(at, phase), wrote=wrote)
 
     @property
     def last_serial(self) -> int:
@@ -263,7 +263,7 @@ class Memory:
         at = mutation.after.trail
         if mutation.unseen:
             self.hazards.suspect(mutation)
-        before = None if mutation.exact else mutation.before.trail
+        before = mutation.since
 
         def details() -> dict[str, Any]:
             region, elements, old, new = describe(mutation.piece.region, mutation.change)
@@ -290,6 +290,7 @@ class Memory:
         )
         for tally in tallies:
             tally.extra = before
+            tally.memory |= {(mutation.piece.region.dtype, len(mutation.piece.region.shape))}
             if tally.details.get("writer") != mutation.writer:
                 tally.more["writer"] = tally.more.get("writer", 0) + 1
             for alias in mutation.aliases:

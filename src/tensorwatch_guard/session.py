@@ -313,15 +313,15 @@ class Session:
                 address = tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided else None
             self.memory.peek(address, at)
 
-    def boundary(self, at: Trail, *, final: bool = False) -> None:
-        """Everything shared is looked at."""
+    def boundary(self, at: Trail, phase: int = 0, *, final: bool = False) -> None:
+        """Everything shared is looked at. ``phase``: of the call that stands there, see ``sharing/moments.py``."""
         if self.sharing and self.memory is not None:
-            self.memory.boundary(at, final=final)
+            self.memory.boundary(at, phase, final=final)
 
-    def torch_boundary(self, at: Trail, *, wrote: bool) -> None:
+    def torch_boundary(self, at: Trail, phase: int, *, wrote: bool = False) -> None:
         """What torch itself may write is looked at. ``wrote``: it has just done so, whatever the version counters say."""
         if self.sharing and self.memory is not None:
-            self.memory.torch_boundary(at, wrote=wrote)
+            self.memory.torch_boundary(at, phase, wrote=wrote)
 
     def look_for_devices(self) -> None:
         """Whether this process can have device tensors. Initialises no accelerator: what is built in is enough to ask."""

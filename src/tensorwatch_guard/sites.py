@@ -8,6 +8,8 @@ PyTorch and this package.
 
 from __future__ import annotations
 
+import ast
+import dis
 import linecache
 import os
 import re
@@ -28,6 +30,8 @@ OWN: Final = 3
 
 _PACKAGE: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 _INSTALLED: Final = re.compile(r"[\\/](site|dist)-packages[\\/]")
+_COMPOUND: Final = re.compile(r"(async\s+)?(for|with|while|class|def|try|except|match)\b|@")
+_WRITING: Final = ("CALL", "STORE_SUBSCR", "STORE_SLICE", "BINARY_OP", "INPLACE_")
 _GENERATED: Final = ("<frozen ", "<attrs generated", "<__array_function__", "<template>", "<decorator-gen")
 
 
@@ -79,12 +83,16 @@ class Trail(NamedTuple):
     origin_lasti: int
     place: Place | None = None
     """Where only a line is known (a follower's word): stands in for code and instruction."""
+    inside: bool = False
+    """As the earlier end of an interval: the later one is the end of the same call, not of a loop that turned."""
 
     @property
     def key(self) -> tuple[object, ...]:
         """Equal for equal places; never hashes a code object, which is slow and by value."""
         if self.place is not None:
             return (self.place.file, self.place.line)
+        if self.inside:
+            return (id(self.code), self.lasti, id(self.origin), self.origin_lasti, True)
         return (id(self.code), self.lasti, id(self.origin), self.origin_lasti)
 
     @property
@@ -93,7 +101,7 @@ class Trail(NamedTuple):
         if self.place is not None:
             if self.place.code is not None and self.place.lasti >= 0:
                 return site_of(self.place.code, self.place.lasti)
-            return site_at(self.place.file, self.place.line, self.place.function)
+            return site_at(self.place.file, self.place.line, self.place.function, self.place.code)
         return site_of(self.code, self.lasti) if self.code is not None else None
 
     @property
@@ -160,7 +168,7 @@ def place_of(at: Trail) -> tuple[object, ...]:
     if position[2] is None:
         return at.key
     origin = _position(at.origin, at.origin_lasti) if at.origin is not None and at.origin_lasti >= 0 else None
-    return (id(at.code), position, id(at.origin), origin)
+    return (id(at.code), position, id(at.origin), origin, at.inside)
 
 
 def _columns(text: str, start: int | None, end: int | None, last_text: str) -> tuple[int | None, int | None]:
@@ -190,11 +198,30 @@ def _source_lines(file: str, first: int, last: int) -> list[str]:
     return [linecache.getline(file, number).rstrip("\n") for number in range(first, min(last, first + 20) + 1)]
 
 
+@lru_cache(maxsize=4096)
+def _header(file: str, line: int, end_line: int, start: int | None, end: int | None) -> tuple[int, int | None]:
+    """Last line and column; of an instruction of Python 3.11 that stands for a whole ``for`` or ``with``, its header's."""
+    if end_line == line:
+        return end_line, end
+    text = linecache.getline(file, line).encode()[start or 0 :].decode(errors="replace")
+    if not _COMPOUND.match(text):
+        return end_line, end
+    for last in range(line + 1, min(end_line, line + 20)):
+        try:
+            ast.parse(f"{text.rstrip()}\n  pass")
+            break
+        except SyntaxError:  # an open bracket, or a header that does not stand alone
+            text += linecache.getline(file, last)
+    else:
+        return line, len(linecache.getline(file, line).rstrip().encode())
+    return last - 1, len(linecache.getline(file, last - 1).rstrip().encode())
+
+
 @lru_cache(maxsize=16384)
 def _build(code: CodeType, lasti: int, file: str) -> Site:
     line, end_line, start, end = _position(code, lasti)
     line = line or code.co_firstlineno
-    end_line = end_line or line
+    end_line, end = _header(file, line, end_line or line, start, end)
     lines = _source_lines(file, line, end_line)
     column, end_column = _columns(lines[0], start, end, lines[-1]) if lines else (None, None)
     name = getattr(code, "co_qualname", code.co_name)
@@ -209,10 +236,21 @@ def site_of(code: CodeType, lasti: int) -> Site:
     return _build(code, lasti, code.co_filename)
 
 
-def site_at(file: str, line: int, function: str = "") -> Site:
-    """A site of which only the line is known: columns are None."""
-    lines = _source_lines(file, line, line)
-    return Site(file, line, line, None, None, function, _excerpt(lines, None, None))
+def site_at(file: str, line: int, function: str = "", code: CodeType | None = None) -> Site:
+    """A site of which only the line is known: columns are None. With its code, a call that begins there is shown whole."""
+    end_line = _end_line(code, line) if code is not None else line
+    lines = _source_lines(file, line, end_line)
+    return Site(file, line, end_line, None, None, function, " ".join(filter(None, map(str.strip, lines))) or None)
+
+
+@lru_cache(maxsize=4096)
+def _end_line(code: CodeType, line: int) -> int:
+    """The last line of what begins on that line and may write: a call, an assignment to an element, an operator."""
+    if not hasattr(code, "co_positions"):
+        return line
+    steps = zip(code.co_code[::2], code.co_positions(), strict=False)
+    ends = [end for step, (start, end, *_) in steps if start == line and end and dis.opname[step].startswith(_WRITING)]
+    return max(ends, default=line)
 
 
 @lru_cache(maxsize=16384)
@@ -225,12 +263,15 @@ def _same_text_before(code: CodeType, site: Site) -> int:
     first_word, more_lines = site.source.split(" ", 1)[0], (site.end_line or site.line) - site.line
     earlier = set()
     for line, end_line, start, end in set(code.co_positions()):
-        if line is None or end_line is None or line > site.line or end_line - line != more_lines:
+        if line is None or end_line is None or line > site.line:
+            continue
+        last, until = _header(site.file, line, end_line, start, end)
+        if last - line != more_lines:
             continue
         if first_word not in linecache.getline(site.file, line):  # cheap, and true of few
             continue
-        lines = _source_lines(site.file, line, end_line)
-        column, end_column = _columns(lines[0], start, end, lines[-1])
+        lines = _source_lines(site.file, line, last)
+        column, end_column = _columns(lines[0], start, until, lines[-1])
         if column is None or (line, column) >= (site.line, site.column):
             continue
         if _excerpt(lines, column, end_column) == site.source:
@@ -257,6 +298,7 @@ def identity(kind: str, op: str, at: Trail, extra: Trail | None = None) -> str:
     parts = [kind, op, *_identity_of(site, at.code), *_identity_of(at.origin_site, at.origin)]
     if extra is not None:
         parts += _identity_of(extra.site, extra.code)
+        parts += ["inside"] if extra.inside else []
     return blake2b("\0".join(parts).encode(errors="replace"), digest_size=8).hexdigest()
 
 
@@ -271,6 +313,8 @@ def _identity_of(site: Site | None, code: CodeType | None) -> list[str]:
 def forget() -> None:
     """Drop cached sites: source files may have been edited between two sessions of one process."""
     _position.cache_clear()
+    _header.cache_clear()
+    _end_line.cache_clear()
     _build.cache_clear()
     _same_text_before.cache_clear()
     linecache.checkcache()

@@ -15,6 +15,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from ..current import LOCAL, Tensor
 from ..session import SESSION, Session
+from ..sharing.moments import BEGIN, END
 from ..sites import Trail
 from .install import Hook
 from .stand_in import stand_in, strip
@@ -60,7 +61,7 @@ def backward(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     finally:
         session.backwards.remove(trail)
     if session.sharing:
-        told(session, lambda: session.torch_boundary(trail, wrote=False))
+        told(session, lambda: session.torch_boundary(trail, END))
     return result
 
 
@@ -77,9 +78,9 @@ def next_batch(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         return wrapped(*args, **kwargs)
     frame = _get_frame(1)
     trail = session.trail(frame)
-    told(session, lambda: session.boundary(trail))
+    told(session, lambda: session.boundary(trail, BEGIN))
     result = stand_in(frame)(wrapped, args, kwargs)
-    told(session, lambda: session.boundary(trail))
+    told(session, lambda: session.boundary(trail, END))
     return result
 
 
@@ -91,7 +92,7 @@ def silent_write(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         return wrapped(*args, **kwargs)
     frame = _get_frame(1)
     trail = session.trail(frame)
-    told(session, lambda: session.torch_boundary(trail, wrote=False))
+    told(session, lambda: session.torch_boundary(trail, BEGIN))
     writes = session.memory.writes if session.memory is not None else None
     if writes is not None:
         writes.torch_writing = True  # before anything else runs: a line follower may look at the next call
@@ -99,9 +100,9 @@ def silent_write(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         result = stand_in(frame)(wrapped, args, kwargs)
     except BaseException as error:
         strip(error)
-        _guarded(session, lambda: session.torch_boundary(trail, wrote=True))
+        _guarded(session, lambda: session.torch_boundary(trail, END, wrote=True))
         raise
-    told(session, lambda: session.torch_boundary(trail, wrote=True))
+    told(session, lambda: session.torch_boundary(trail, END, wrote=True))
     return result
 
 
@@ -173,7 +174,7 @@ def _before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     if memory is not None and memory.states:
         told(session, lambda: memory.states.look(trail))
     if session.sharing:
-        told(session, lambda: session.torch_boundary(trail, wrote=False))
+        told(session, lambda: session.torch_boundary(trail, BEGIN))
         if session.memory is not None and not args[1:] and not kwargs:  # a closure is the user's code
             session.memory.writes.torch_writing = True
 
@@ -195,7 +196,7 @@ def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     def step() -> None:
         session.count_step_reads(here)
         if session.sharing:
-            session.torch_boundary(session.trail(frame), wrote=True)
+            session.torch_boundary(session.trail(frame), END, wrote=True)
         if session.memory is not None and optimizer.defaults.get("fused"):
             session.memory.hazards.fused_step(session.trail(frame), optimizer)
             session.sharing = True

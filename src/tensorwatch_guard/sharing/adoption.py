@@ -17,9 +17,10 @@ import torch
 
 from ..sites import Trail, trail
 from ..words import Change, Writer
+from .copies import GLANCE
 from .differences import differing_span
 from .ledger import Alias, Piece, other_side_held
-from .moments import Moment, Mutation, moment_of, now
+from .moments import Moment, Mutation, Stamp, moment_of, now
 from .nursery import Newborn, Nursery
 from .owners import ArrayOwner, Owner
 from .writers import hides_writes
@@ -66,17 +67,31 @@ class Adoption:
         """A boundary: adopt what was written, and note of the rest that it was not."""
         for born in list(self.nursery.newborns.values()):
             if born.is_there() and not born.changed():
-                born.seen = moment
-                if born.probe is not None:
-                    born.version = born.probe._version
-                    born.torch_wrote = 0
+                born.is_as_it_was(moment)
             else:
                 self.adopt(born, moment)
 
-    def look_at(self, address: int) -> bool:
-        """Whether the newborn at the beginning of a storage, if there is one, is as it was."""
-        born = self.nursery.at(address)
-        return born is None or (born.is_there() and not born.changed())
+    def look_at(self, address: int, stamp: Stamp | None) -> bool:
+        """Whether the newborn at the beginning of a storage and, with a stamp, the next in turn are as they were."""
+        nursery = self.nursery
+        born = nursery.at(address)
+        if born is not None and not (born.is_there() and not born.changed()):
+            return False
+        if stamp is None:
+            return True
+        born = nursery.next()
+        if born is None or len(born.copy) > GLANCE:
+            return True
+        if born.is_there() and not born.changed():
+            born.is_as_it_was(stamp)
+            return True
+        return False
+
+    def adopt_written(self, moment: Moment, most: int) -> None:
+        """Take over those of up to ``most`` bytes that were written."""
+        for born in list(self.nursery.newborns.values()):
+            if len(born.copy) <= most and born.changed():
+                self.adopt(born, moment)
 
     def adopt_all(self, moment: Moment) -> None:
         """Take over everything."""

@@ -107,8 +107,8 @@ class Contents:
         self._incoming: deque[Copy | Fingerprint] = deque()
         self._outgoing: deque[Copy | Fingerprint] = deque()
         self._copies = Copies()
-        self._copied = 0
-        self._large = Large(clock, pages)
+        self.copied = 0
+        self.large = Large(clock, pages)
         self._cut = 0
         self._unheld: set[int] = set()
         self._lock = threading.Lock()
@@ -139,14 +139,14 @@ class Contents:
             return False
         view = memoryview(_everything(region.address))[:nbytes]
         entry: Copy | Fingerprint
-        if nbytes <= BLOCK and self._copied < COPIES_LIMIT:
-            self._copied += nbytes
+        if nbytes <= BLOCK and self.copied < COPIES_LIMIT:
+            self.copied += nbytes
             entry = Copy(key, region, hold, view, stamp)
         else:
             lazy = file_backed and nbytes > FILE_LIMIT
             if lazy:
                 self._files[key] = nbytes
-                if self._large.pages is None:
+                if self.large.pages is None:
                     return False
             entry = Fingerprint(key, region, hold, view, stamp, lazy=lazy)
         self._entries[key] = entry
@@ -179,14 +179,14 @@ class Contents:
             if isinstance(entry, Copy):
                 self._copies.place(entry)
             else:
-                self._large.append(entry)
+                self.large.append(entry)
         while self._outgoing:
             entry = self._outgoing.popleft()
             if isinstance(entry, Copy):
-                self._copied -= entry.region.nbytes
+                self.copied -= entry.region.nbytes
                 self._copies.displace(entry)
                 continue
-            self._large.remove(entry)
+            self.large.remove(entry)
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
@@ -216,8 +216,8 @@ class Contents:
             self._leave()
         return found
 
-    def peek(self, key: int | None = None, *, stamp: object = None) -> Found:
-        """Compare the small memory at hand and the next few small regions in turn: well under a microsecond."""
+    def peek(self, key: int | None = None, *, stamp: object = None, passing: bool = True) -> Found:
+        """Compare the small memory at hand and, in passing, the next few small regions in turn: well under a microsecond."""
         found: Found = []
         at_hand = None
         if key is not None:
@@ -226,11 +226,13 @@ class Contents:
                 at_hand = entry.batch
                 if at_hand is None or not at_hand.equal(stamp):
                     self._peek_closer(entry, stamp, found)
+        if not passing:
+            return found
+        if self._incoming:
+            self._peek_closer(None, stamp, found)  # gives those that came their places
         suspect = self._copies.glance(at_hand, stamp)
         if suspect is not None:
             self._peek_closer(suspect, stamp, found)
-        elif self._incoming:
-            self._peek_closer(None, stamp, found)
         return found
 
     def _peek_closer(self, entry: Copy | None, stamp: object, found: Found) -> None:
@@ -246,8 +248,8 @@ class Contents:
 
     def _look_at_all(self, stamp: object, found: Found, whole: bool) -> None:
         budget, copies = self._budget, self._copies
-        few = self._copied <= BLOCK and len(copies.batches) <= 16  # a few microseconds: less than asking what it costs
-        if few and not self._large:
+        few = self.copied <= BLOCK and len(copies.batches) <= 16  # a few microseconds: less than asking what it costs
+        if few and not self.large:
             copies.look(stamp, found, self._unheld, math.inf, budget.clock)
             return
         now = budget.accrue()
@@ -257,7 +259,7 @@ class Contents:
             began = budget.cost()
             complete = copies.look(stamp, found, self._unheld, now + max(budget.small, FLOOR_NS), budget.clock)
             budget.spend_small(budget.cost() - began)
-        if self._large:
+        if self.large:
             complete = self._look_at_large(None, stamp, found, whole) and complete
         if not complete:
             self._cut += 1
@@ -269,9 +271,9 @@ class Contents:
         began = budget.cost()
         until = math.inf if whole else budget.clock() + budget.large
         if only is None:
-            complete = self._large.look(stamp, found, until, budget.large >= BURST_NS, whole)
+            complete = self.large.look(stamp, found, until, budget.large >= BURST_NS, whole)
         else:
-            complete = self._large.advance(only, stamp, found, until, scanned=False, whole=whole)
+            complete = self.large.advance(only, stamp, found, until, scanned=False, whole=whole)
         if not whole:
             budget.large -= budget.cost() - began
         return complete

@@ -172,8 +172,11 @@ class Copies:
         try:
             batch = batches[at]
         except IndexError:
-            self._turn = -1
-            return None
+            if not batches:
+                self._turn = -1
+                return None
+            self._turn = 0
+            batch = batches[0]
         if batch is but or batch.nbytes > GLANCE:
             return None
         if batch.ask is None and batch.copies == batch.views:

@@ -30,16 +30,13 @@ MOST_EVENTS: Final = 20
 class Case:
     """One interval in which memory of one site was written: followed until its line is named, or given up."""
 
-    __slots__ = ("armed", "events", "from_key", "inside", "named", "over", "patience", "site", "to_key", "turns")
+    __slots__ = ("armed", "events", "from_key", "kind", "named", "patience", "site", "to_key", "turns")
 
     def __init__(
-        self, site: tuple[object, ...], from_key: tuple[object, ...], to_key: tuple[object, ...], inside: bool
+        self, site: tuple[object, ...], kind: tuple[str, int], from_key: tuple[object, ...], to_key: tuple[object, ...]
     ) -> None:
-        self.inside = inside
-        """Both ends are one call's: the first event is its beginning, the next its end."""
-        self.over = True
-        """The call has ended: where both ends look alike, they take turns."""
         self.site = site
+        self.kind = kind
         self.from_key = from_key
         self.to_key = to_key
         self.turns = TURNS
@@ -52,6 +49,11 @@ class Case:
     def keeps_awake(self) -> bool:
         """Whether aliases must go the long way for it."""
         return self.armed or (not self.named and self.turns > 0 and self.patience > 0)
+
+
+def _kind_of(piece: Piece) -> tuple[str, int]:
+    """What one place hands out may be memory of several kinds, each with a story of its own: a state dict's entries."""
+    return piece.region.dtype, len(piece.region.shape)
 
 
 class Escalation:
@@ -112,15 +114,11 @@ class Escalation:
         """Auto mode: an interval ends or begins here."""
         if self.mode != "auto" or not self._cases:
             return
-        key = moment.trail.key
+        key = moment.key
         for case in self._cases.values():
             case.patience -= case.patience > 0
             if case.armed and (key == case.to_key or case.events >= MOST_EVENTS or not case.patience):
                 self._disarm(case)
-            if case.inside and key == case.from_key:
-                case.over = not case.over
-                if not case.over:
-                    continue
             if case.turns > 0 and key == case.from_key and not case.armed and not case.named:
                 self._arm(case)
         if self.is_awake:
@@ -153,7 +151,7 @@ class Escalation:
 
     def found(self, mutation: Mutation) -> tuple[object, ...]:
         """A write was found as an interval. Returns what later exact findings of it name it by."""
-        ends = (mutation.before.trail.key, mutation.after.trail.key, mutation.inside)
+        ends = (_kind_of(mutation.piece), mutation.before.key, mutation.after.key)
         keys = tuple((alias.trail.key, *ends) for alias in mutation.aliases)
         if self.mode == "auto":
             for key in keys:
@@ -180,10 +178,10 @@ class Escalation:
 
     def _name(self, piece: Piece) -> tuple[tuple[object, ...], ...]:
         """The armed intervals that a write to this piece explains."""
-        sites = {alias.trail.key for alias in list(piece.aliases.values())}
+        sites, kind = {alias.trail.key for alias in list(piece.aliases.values())}, _kind_of(piece)
         found = []
         for key, case in self._cases.items():
-            if case.armed and case.site in sites:
+            if case.armed and case.site in sites and case.kind == kind:
                 case.named = True
                 case.events += 1
                 found.append(key)
@@ -199,7 +197,7 @@ class Escalation:
         case.patience = PATIENCE
         case.armed = self.is_awake = True
         for piece in list(self._pieces().values()):
-            if any(alias.trail.key == case.site for alias in list(piece.aliases.values())):
+            if _kind_of(piece) == case.kind and any(a.trail.key == case.site for a in list(piece.aliases.values())):
                 self._follow(piece)
 
     def _disarm(self, case: Case) -> None:

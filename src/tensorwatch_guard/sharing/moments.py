@@ -14,12 +14,24 @@ if TYPE_CHECKING:
     from .ledger import Alias, Piece
 
 
+BEGIN: Final = 1
+END: Final = 2
+"""The two ends of one call that is looked at before and after: they stand at one place."""
+
+
 class Moment(NamedTuple):
     """An event in time, as one thread saw it. ``sequence`` is autograd's number in that thread."""
 
     trail: Trail
     thread: int
     sequence: int
+    phase: int = 0
+    """``BEGIN`` or ``END`` of a call, 0 for all other events."""
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for equal places and equal ends of a call."""
+        return (*self.trail.key, self.phase)
 
 
 Stamp = Moment | tuple[CodeType, int, int, int]
@@ -39,9 +51,9 @@ def moment_of(stamp: Stamp | None) -> Moment:
 START: Final = Moment(NOWHERE, 0, -1)
 
 
-def now(trail: Trail) -> Moment:
+def now(trail: Trail, phase: int = 0) -> Moment:
     """This moment in this thread."""
-    return Moment(trail, threading.get_ident(), sequence_number())
+    return Moment(trail, threading.get_ident(), sequence_number(), phase)
 
 
 class Mutation(NamedTuple):
@@ -63,3 +75,10 @@ class Mutation(NamedTuple):
     """Between the two ends of one torch call (a backward, an optimizer's step), not of a loop that turned."""
     cases: tuple[object, ...] = ()
     """What an interval is known by; of an exact mutation, the intervals it explains."""
+
+    @property
+    def since(self) -> Trail | None:
+        """The other end of its interval, as its finding is known by it; None of an exact one."""
+        if self.exact:
+            return None
+        return self.before.trail._replace(inside=True) if self.inside else self.before.trail

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from threading import get_ident
 from types import CodeType
 from typing import Any, Final
@@ -19,6 +19,7 @@ import torch
 
 from ..sites import Trail
 from ..words import Region
+from .copies import GLANCE
 from .graph import sequence_number
 from .ledger import version_probe
 from .moments import Moment, Stamp
@@ -109,6 +110,13 @@ class Newborn:
         """Whether the memory is where it was: the owner is asked, the address alone is never trusted."""
         return self.owner is not None and self.owner.hold() is not None
 
+    def is_as_it_was(self, stamp: Stamp) -> None:
+        """It was looked at and had not changed: what is found later was written after this."""
+        self.seen = stamp
+        if self.probe is not None:
+            self.version = self.probe._version
+            self.torch_wrote = 0
+
     def changed(self) -> bool:
         """Whether the memory is there and differs from its copy."""
         return self.view is not None and self.is_there() and bool(self.copy != self.view)
@@ -129,6 +137,9 @@ class Nursery:
         self.newborns: dict[int, Newborn] = {}
         self._by_address: dict[int, Newborn] = {}
         self._changed_at_death = changed_at_death
+        self.large = False
+        """Whether there was ever one too large to be looked at in passing."""
+        self._turn: Iterator[Newborn] = iter(())
 
     def __bool__(self) -> bool:
         return bool(self.newborns)
@@ -165,6 +176,7 @@ class Nursery:
         if compared:
             born.view = _array_of(born.nbytes).from_address(born.address)
             born.copy = bytearray(born.view)
+        self.large = self.large or len(born.copy) > GLANCE
         storage = tensor.untyped_storage()
         owner: StorageOwner | ArrayOwner
         if array is None:
@@ -179,6 +191,14 @@ class Nursery:
     def at(self, address: int) -> Newborn | None:
         """The newborn whose storage begins there."""
         return self._by_address.get(address)
+
+    def next(self) -> Newborn | None:
+        """The one whose turn it is: the newest after each birth and death, then the one before it, round and round."""
+        try:
+            return next(self._turn)
+        except (StopIteration, RuntimeError):  # RuntimeError: some were born or died meanwhile
+            self._turn = reversed(self.newborns.values())
+            return next(self._turn, None)
 
     def leave(self, born: Newborn) -> bool:
         """Take one out; False where somebody else did so before."""

@@ -18,6 +18,9 @@ from ..words import Region
 MOVED: Final = object()
 """What an owner says of itself when it lives but its memory is elsewhere now, or has another size."""
 
+_BETWEEN: Final[type] = type(np.lib.stride_tricks.as_strided(np.zeros(1)).base)
+"""What ``as_strided`` and sliding windows put between a view and its array: it holds the array as its own ``base``."""
+
 
 class StorageOwner:
     """A torch storage: asked for its data pointer and size each time."""
@@ -145,9 +148,8 @@ def _length(source: object) -> int:
 
 def end_of_chain(array: np.ndarray[Any, Any]) -> Any:
     """The object at the end of an array's ``.base`` chain: an array that owns its data, a tensor, a mapping, a buffer."""
-    owner: Any = array
-    while isinstance(owner, np.ndarray) and owner.base is not None:
-        owner = owner.base
+    last = last_array(array)
+    owner: Any = last if last.base is None else last.base
     if isinstance(owner, memoryview):
         return getattr(owner, "obj", None) or owner
     return owner
@@ -160,9 +162,14 @@ def is_lent_again(array: np.ndarray[Any, Any]) -> bool:
 
 def last_array(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The last array of the chain: its life is that of all views of it."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
+    while True:
+        base = array.base
+        if isinstance(base, np.ndarray):
+            array = base
+        elif type(base) is _BETWEEN and isinstance(inner := getattr(base, "base", None), np.ndarray):
+            array = inner
+        else:
+            return array
 
 
 def region_of(tensor: torch.Tensor) -> Region:

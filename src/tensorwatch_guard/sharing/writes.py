@@ -23,6 +23,7 @@ from ..sites import Trail, trail
 from ..words import Change, Region, Write, Writer
 from .adoption import Adoption
 from .contents import Contents
+from .copies import GLANCE
 from .counters import Counters
 from .data_views import DataViews
 from .differences import differing_span, has_gaps
@@ -30,13 +31,16 @@ from .escalation import Escalation
 from .fingerprints import BLOCK
 from .graph import sequence_number
 from .ledger import Alias, Ledger, Piece, is_live, other_side_held, version_probe
-from .moments import START, Moment, Mutation, moment_of, now
-from .nursery import Newborn
+from .moments import BEGIN, END, START, Moment, Mutation, moment_of, now
+from .nursery import BIRTH_SIZE, Newborn
 from .owners import MOVED, Lender, Owner
 from .writers import hides_writes
 from .written import AsyncPages
 
 MOST_CUTS: Final = 20
+MOST_WHOLE: Final = 32
+FRESH: Final = 16
+"""Reads of one line in a row that look at other memory in passing each time; then one in four does."""
 
 
 class Writes:
@@ -59,6 +63,10 @@ class Writes:
         self._left = False
         self._torch_wrote = False
         self._in_span = False
+        self._read_in: CodeType | None = None
+        self._read_at = self._reads = 0
+        self._whole = MOST_WHOLE
+        """Events that may still look at everything although they are no boundaries; each boundary gives one back."""
         self.cuts: dict[tuple[object, ...], list[Trail]] = {}
         """Where the sharing of live aliases was ended, by (op, trail's key)."""
         self.torch_writing = False
@@ -156,6 +164,7 @@ class Writes:
 
     def boundary(self, moment: Moment, *, whole: bool = False) -> None:
         """Compare everything, within the budget. ``whole``: whatever time it takes."""
+        self._whole = min(self._whole + 1, MOST_WHOLE)
         with self.lock:
             self._begin_look(moment)
             if self.ledger.pieces:
@@ -177,9 +186,8 @@ class Writes:
             self.torch_writing = False
             return
         with self.lock:
-            self._torch_wrote = wrote
+            self._torch_wrote, self._in_span = wrote, True
             self._begin_look(moment)
-            self._in_span = True
             if self.ledger.torch_side:
                 self._compare(list(self.ledger.torch_side), moment)
             self._torch_wrote = self._in_span = False
@@ -200,26 +208,30 @@ class Writes:
     def _end_look(self, moment: Moment) -> None:
         self.torch_writing = False
         if self.escalation is not None:
-            if self.young and self.escalation.begins_at(moment.trail.key):
+            if self.young and self.escalation.begins_at(moment.key):
                 self.young.adopt_all(moment)
             self.escalation.after_look(moment)
 
     def peek(self, address: int | None, moment: Moment) -> None:
         """An event that is no boundary: the memory at hand (by its storage's address) and the next few in turn."""
         with self.lock:
+            whole = self._whole > 0 and self._large()
+            self._whole -= whole
             if self.young:
                 born = self.young.nursery.at(address) if address is not None else None
                 if not self.bears:
                     self.young.adopt_all(moment)
-                elif born is not None:
-                    self.young.adopt(born, moment)
+                else:
+                    if born is not None:
+                        self.young.adopt(born, moment)
+                    self.young.adopt_written(moment, BIRTH_SIZE if whole else GLANCE)
             if self.escalation is not None:
                 self.escalation.before_look(moment)
             found: list[tuple[Change, Any]] = []
             if address is not None:
                 for piece in self.ledger.at(address):
                     found += self.contents.look((piece.key,), stamp=moment)
-            found += self.contents.peek(None, stamp=moment)
+            found += self.contents.look(None, stamp=moment) if whole else self.contents.peek(None, stamp=moment)
             if found:
                 self._report(found, moment)
             if self.escalation is not None:
@@ -227,17 +239,29 @@ class Writes:
 
     def glance(self, address: int, code: CodeType, lasti: int) -> bool:
         """The short way of ``peek``: False where something differs or is followed, and the long way has to be taken."""
-        if not self.bears or (self.young and not self.young.look_at(address)):
+        if not self.bears or (self._whole and self._large()):
             return False
-        if not self.ledger.pieces:
-            return True
+        if lasti != self._read_at or code is not self._read_in:
+            self._read_at, self._read_in, self._reads = lasti, code, 0
+        self._reads = reads = self._reads + 1
+        passing = reads < FRESH or not reads & 3
         known = self.ledger.first_at(address)
-        stamp = (code, lasti, get_ident(), sequence_number())
-        found = self.contents.peek(known, stamp=stamp)
+        stamp = (code, lasti, get_ident(), sequence_number()) if passing or known is not None else None
+        if self.young and not self.young.look_at(address, stamp if passing else None):
+            self._reads = 0
+            return False
+        if stamp is None or not self.ledger.pieces:
+            return True
+        found = self.contents.peek(known, stamp=stamp, passing=passing)
         if found:
+            self._reads = 0
             with self.lock:
                 self._report(found, moment_of(stamp))
         return True
+
+    def _large(self) -> bool:
+        """Whether some memory is too large to be looked at in passing."""
+        return self.contents.copied > GLANCE or bool(self.contents.large) or self.young.nursery.large
 
     def compare(self, keys: Iterable[int], moment: Moment) -> None:
         """Compare some pieces now: what differs was written before this moment. The caller holds the lock."""
@@ -295,7 +319,7 @@ class Writes:
             if writer == "torch":
                 self.ledger.torch_side[piece.key] = None
             mutation = Mutation(piece, change, writer, stamp, moment, False, "", aliases, unseen=unseen)
-            inside = self._in_span and stamp.trail.key == moment.trail.key
+            inside = stamp.phase == BEGIN and moment.phase == END and self._in_span and stamp.trail.key == moment.trail.key
             self.tell_inexact(mutation._replace(inside=inside))
         if self.escalation is not None:
             self.escalation.looked()
