@@ -140,6 +140,17 @@ def test_open_and_turning_intervals_are_said_in_words(
     assert f"written by PyTorch  {words}" in report.text()
 
 
+def test_a_loop_that_turned_without_a_look_is_said(samples: Samples):
+    alias = samples.history_alias()
+    write = samples.step_write(alias)
+    ends = [samples.site("optimizer.step()")] * 2
+    turned = replace(write, details={**write.details, "between": ends, "since": samples.site("loss.backward()")})
+    text = samples.report(alias, turned).text()
+    assert f"between train.py:25 and a later pass of line {ends[0].line}" in text
+    unended = replace(write, details={**write.details, "between": ends, "since": ends[0]})
+    assert f"written by PyTorch  after train.py:{ends[0].line}" in samples.report(alias, unended).text()
+
+
 def test_what_was_written_in_the_course_of_one_call_is_told_at_that_call(samples: Samples):
     alias = samples.history_alias()
     write = samples.step_write(alias)

@@ -190,6 +190,9 @@ def _details(one: Sum, live: Live) -> dict[str, Any]:
     between = details.get("between")
     if between is not None:
         details["between"] = [site_json(end.site) for end in between]
+    since = details.get("since")
+    if since is not None:
+        details["since"] = site_json(since.site)
     more: dict[str, int] = {}
     for tally in one.tallies:
         for name, count in tally.more.items():

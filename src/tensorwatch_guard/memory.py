@@ -271,6 +271,7 @@ class Memory:
                 "writer": mutation.writer,
                 "exact": mutation.exact,
                 "between": None if before is None else (before, at),
+                **({"since": mutation.turned_since} if mutation.turned_since is not None else {}),
                 "region": region,
                 "elements": elements,
                 "before": old,

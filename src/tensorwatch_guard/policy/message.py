@@ -106,6 +106,11 @@ def place(finding: Finding) -> str:
         return where(finding.site)
     first, last = (f"{_short(end['file'])}:{end['line']}" if end else "" for end in between)
     if first == last:
+        since = finding.details.get("since")
+        if since and first == f"{_short(since['file'])}:{since['line']}":
+            return f"after {first}"
+        if since and first:
+            return f"between {_short(since['file'])}:{since['line']} and a later pass of {first}"
         return f"between two passes of {first}" if first else "outside your code"
     if first and last:
         return f"between {first} and {last}"

@@ -115,7 +115,7 @@ def _story(story: Story) -> str:
 
 def _scene(scene: Scene) -> str:
     if scene.between:
-        where, shown = when(scene.between), "".join(map(_source, scene.between))
+        where, shown = when(scene.between), "".join(map(_source, scene.between[:2]))
     else:
         where, shown = place(scene.site), _source(scene.site)
     facts = f"<p class='dim'>{escape('; '.join(scene.facts))}</p>" if scene.facts else ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..rules import BY_ID, advice, worst
 from ..words import SEVERITIES, Finding, Severity, Site
@@ -30,7 +30,7 @@ class Scene:
 
     heading: str
     site: Site | None
-    between: tuple[Site | None, Site | None] | None = None
+    between: Interval | None = None
     facts: tuple[str, ...] = ()
     origin: Site | None = None
 
@@ -62,25 +62,38 @@ def as_site(value: Any) -> Site | None:
     return None
 
 
-def interval(finding: Finding) -> tuple[Site | None, Site | None] | None:
+class Interval(NamedTuple):
+    """In time, from the first end to the last. ``since``: the last look before it, where a loop turned in between."""
+
+    first: Site | None
+    last: Site | None
+    since: Site | None = None
+
+
+def interval(finding: Finding) -> Interval | None:
     """The two ends in time of an inexact mutation; None where its line is known: exact, or in the course of one call."""
     if finding.kind != "mutation" or finding.details.get("exact") or finding.details.get("inside"):
         return None
     ends = finding.details.get("between")
     if isinstance(ends, list | tuple) and len(ends) == 2:
-        return as_site(ends[0]), as_site(ends[1])
-    return None, finding.site
+        return Interval(as_site(ends[0]), as_site(ends[1]), as_site(finding.details.get("since")))
+    return Interval(None, finding.site)
 
 
-def when(ends: tuple[Site | None, Site | None]) -> str:
+def when(ends: Interval) -> str:
     """``between train.py:22 and train.py:25``; None stands for the guard's own start or end."""
-    first, last = ends
+    first, last, since = ends
     if first is None and last is None:
         return "at some time of the run"
     if first is None:
         return f"before {place(last, function=False)}"
     if last is None:
         return f"after {place(first, function=False)}"
+    if since is not None:
+        if since == last:
+            return f"after {place(since, function=False)}"
+        at = f"line {last.line}" if since.file == last.file else place(last, function=False)
+        return f"between {place(since, function=False)} and a later pass of {at}"
     if (first.file, first.line) == (last.file, last.line):
         return f"between two passes of {place(first, function=False)}"
     end = f"line {last.line}" if first.file == last.file else place(last, function=False)

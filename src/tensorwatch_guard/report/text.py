@@ -164,13 +164,13 @@ class _Page:
         if ends is None:
             self.source(scene.site, "      ")
         else:
-            self.interval(*ends)
+            self.interval(ends.since or ends.first, ends.last, turned=ends.since is not None)
         if scene.facts:
             self.lines += self.style.wrap("; ".join(scene.facts), "    ")
 
-    def interval(self, first: Site | None, last: Site | None) -> None:
-        """The lines between two ends where they can be shown, else the ends alone."""
-        numbered = listing(first, last) if first and last else []
+    def interval(self, first: Site | None, last: Site | None, *, turned: bool) -> None:
+        """The lines between two ends where they can be shown, else the ends alone. ``turned``: others may have run, too."""
+        numbered = listing(first, last) if first and last and not turned else []
         shown = [(f"{line:>9}  ", Excerpt(text, None, None)) for line, text in numbered]
         if not shown:
             ends = (("after", excerpt(first)), ("before", excerpt(last) if first != last else None))

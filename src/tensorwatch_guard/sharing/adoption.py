@@ -54,14 +54,20 @@ class Adoption:
     ) -> None:
         """The short way of a small alias; memory that is known already is looked at first, in its own room."""
         nursery = self.nursery
+        moment = None
         if nursery.newborns and (len(nursery.newborns) >= ROOM or nursery.at(tensor.data_ptr()) is not None):
+            moment = now(at if isinstance(at, Trail) else Trail(*at, None, -1))
             with self._writes.lock:
-                self.adopt_all(now(at if isinstance(at, Trail) else Trail(*at, None, -1)))
+                self.adopt_all(moment)
+            self._writes.passes.noted(moment)
         data_views = self._writes.data_views
         if data_views:
             address = tensor.data_ptr()
             data_views.handed_out(address, address + tensor.nbytes)
-        nursery.add(op, direction, at, tensor, array, self.compares)
+        serial = nursery.add(op, direction, at, tensor, array, self.compares)
+        if moment is None:
+            code, lasti = (at.code, at.lasti) if isinstance(at, Trail) else at
+            self._writes.passes.note(code, lasti, serial)
 
     def look(self, moment: Moment) -> None:
         """A boundary: adopt what was written, and note of the rest that it was not."""
@@ -110,7 +116,7 @@ class Adoption:
         if not born.is_there():
             self._moved_young(born, moment)
             return
-        birth = Moment(born.trail, born.ident, born.sequence)
+        birth = Moment(born.trail, born.ident, born.sequence, 0, born.serial)
         self._writes.share(
             born.op, born.direction, birth, storage, born.region, _just(owner), side,
             watch=self.compares, born=born, seen=moment,

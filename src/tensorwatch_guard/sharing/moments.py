@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from types import CodeType
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -19,6 +20,10 @@ END: Final = 2
 """The two ends of one call that is looked at before and after: they stand at one place."""
 
 
+tick: Final = itertools.count(1).__next__
+"""The serial number of the next event, in all threads."""
+
+
 class Moment(NamedTuple):
     """An event in time, as one thread saw it. ``sequence`` is autograd's number in that thread."""
 
@@ -27,6 +32,8 @@ class Moment(NamedTuple):
     sequence: int
     phase: int = 0
     """``BEGIN`` or ``END`` of a call, 0 for all other events."""
+    serial: int = 0
+    """Which event of all it was."""
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -34,8 +41,8 @@ class Moment(NamedTuple):
         return (*self.trail.key, self.phase)
 
 
-Stamp = Moment | tuple[CodeType, int, int, int]
-"""A moment, or its raw form on the short way: code, instruction, thread, sequence number."""
+Stamp = Moment | tuple[CodeType, int, int, int, int]
+"""A moment, or its raw form on the short way: code, instruction, thread, sequence and serial number."""
 
 
 def moment_of(stamp: Stamp | None) -> Moment:
@@ -44,8 +51,8 @@ def moment_of(stamp: Stamp | None) -> Moment:
         return START
     if isinstance(stamp, Moment):
         return stamp
-    code, lasti, thread, sequence = stamp
-    return Moment(Trail(code, lasti, None, -1), thread, sequence)
+    code, lasti, thread, sequence, serial = stamp
+    return Moment(Trail(code, lasti, None, -1), thread, sequence, 0, serial)
 
 
 START: Final = Moment(NOWHERE, 0, -1)
@@ -53,7 +60,7 @@ START: Final = Moment(NOWHERE, 0, -1)
 
 def now(trail: Trail, phase: int = 0) -> Moment:
     """This moment in this thread."""
-    return Moment(trail, threading.get_ident(), sequence_number(), phase)
+    return Moment(trail, threading.get_ident(), sequence_number(), phase, tick())
 
 
 class Mutation(NamedTuple):
@@ -73,6 +80,9 @@ class Mutation(NamedTuple):
     """Autograd's counter did not see it: a saved tensor may be stale without PyTorch knowing."""
     inside: bool = False
     """Between the two ends of one torch call (a backward, an optimizer's step), not of a loop that turned."""
+    turned_since: Trail | None = None
+    """Where the memory was last looked at, if that place or the one of ``after`` was passed again before it was looked at
+    now: then ``before`` is ``after``'s place, for any line of the loop may have written."""
     cases: tuple[object, ...] = ()
     """What an interval is known by; of an exact mutation, the intervals it explains."""
 

@@ -22,7 +22,7 @@ from ..words import Region
 from .copies import GLANCE
 from .graph import sequence_number
 from .ledger import version_probe
-from .moments import Moment, Stamp
+from .moments import Moment, Stamp, tick
 from .owners import ArrayOwner, StorageOwner
 
 BIRTH_SIZE: Final = 64 << 10
@@ -58,6 +58,7 @@ class Newborn:
         "probe",
         "seen",
         "sequence",
+        "serial",
         "shape",
         "tensor",
         "torch_wrote",
@@ -71,8 +72,11 @@ class Newborn:
         self.at = at
         self.ident = get_ident()
         self.sequence = sequence_number()
+        self.serial = tick()
         self.seen: Stamp = (
-            Moment(at, self.ident, self.sequence) if isinstance(at, Trail) else (*at, self.ident, self.sequence)
+            Moment(at, self.ident, self.sequence, 0, self.serial)
+            if isinstance(at, Trail)
+            else (*at, self.ident, self.sequence, self.serial)
         )
         """When its memory was last found as it was at birth."""
         self.address = tensor.data_ptr()
@@ -152,8 +156,8 @@ class Nursery:
         tensor: torch.Tensor,
         array: np.ndarray[Any, Any] | None,
         compared: bool,
-    ) -> None:
-        """Memory was handed out.
+    ) -> int:
+        """Memory was handed out. Returns the event's serial number.
 
         Args:
             op: the operation's name.
@@ -187,6 +191,7 @@ class Nursery:
         born.owner = owner
         self.newborns[id(born)] = born
         self._by_address[owner.address] = born
+        return born.serial
 
     def at(self, address: int) -> Newborn | None:
         """The newborn whose storage begins there."""

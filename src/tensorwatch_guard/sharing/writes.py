@@ -31,9 +31,10 @@ from .escalation import Escalation
 from .fingerprints import BLOCK
 from .graph import sequence_number
 from .ledger import Alias, Ledger, Piece, is_live, other_side_held, version_probe
-from .moments import BEGIN, END, START, Moment, Mutation, moment_of, now
+from .moments import BEGIN, END, START, Moment, Mutation, moment_of, now, tick
 from .nursery import BIRTH_SIZE, Newborn
 from .owners import MOVED, Lender, Owner
+from .passes import Passes
 from .writers import hides_writes
 from .written import AsyncPages
 
@@ -54,6 +55,9 @@ class Writes:
         self.escalation: Escalation | None = None
         self.data_views = DataViews()
         self.young = Adoption(self)
+        self.passes = Passes()
+        self._event = 0
+        """Serial number of the event that the short way began and the long way ends."""
         self.follow(mode)
         self.lock = threading.RLock()
         self.counters = Counters(self.young.nursery)
@@ -143,6 +147,8 @@ class Writes:
                     self.contents.look((piece.key,), stamp=moment)
             if born is not None and watch:
                 self._taken_over(piece, born, address, seen)
+            if born is None:
+                self.passes.noted(moment)
             if self.escalation is not None and watch:
                 self.escalation.shared(alias, moment)
                 self.escalation.after_look(seen)
@@ -184,6 +190,7 @@ class Writes:
         """
         if not self.ledger.torch_side and not self.young and not (self.escalation is not None and self.escalation.is_awake):
             self.torch_writing = False
+            self.passes.noted(moment)
             return
         with self.lock:
             self._torch_wrote, self._in_span = wrote, True
@@ -206,6 +213,7 @@ class Writes:
             self.escalation.before_look(moment)
 
     def _end_look(self, moment: Moment) -> None:
+        self.passes.noted(moment)
         self.torch_writing = False
         if self.escalation is not None:
             if self.young and self.escalation.begins_at(moment.key):
@@ -214,6 +222,8 @@ class Writes:
 
     def peek(self, address: int | None, moment: Moment) -> None:
         """An event that is no boundary: the memory at hand (by its storage's address) and the next few in turn."""
+        if self._event:
+            moment, self._event = moment._replace(serial=self._event), 0
         with self.lock:
             whole = self._whole > 0 and self._large()
             self._whole -= whole
@@ -234,6 +244,7 @@ class Writes:
             found += self.contents.look(None, stamp=moment) if whole else self.contents.peek(None, stamp=moment)
             if found:
                 self._report(found, moment)
+            self.passes.noted(moment)
             if self.escalation is not None:
                 self.escalation.after_look(moment)
 
@@ -246,17 +257,19 @@ class Writes:
         self._reads = reads = self._reads + 1
         passing = reads < FRESH or not reads & 3
         known = self.ledger.first_at(address)
-        stamp = (code, lasti, get_ident(), sequence_number()) if passing or known is not None else None
+        stamp = (code, lasti, get_ident(), sequence_number(), tick()) if passing or known is not None else None
         if self.young and not self.young.look_at(address, stamp if passing else None):
             self._reads = 0
+            self._event = stamp[4] if stamp is not None else 0
             return False
-        if stamp is None or not self.ledger.pieces:
-            return True
-        found = self.contents.peek(known, stamp=stamp, passing=passing)
-        if found:
-            self._reads = 0
-            with self.lock:
-                self._report(found, moment_of(stamp))
+        if stamp is not None and self.ledger.pieces:
+            found = self.contents.peek(known, stamp=stamp, passing=passing)
+            if found:
+                self._reads = 0
+                with self.lock:
+                    self._report(found, moment_of(stamp))
+        if reads == 1 and stamp is not None:  # in a row, one is enough to know that the line was passed
+            self.passes.note(code, lasti, stamp[4])
         return True
 
     def _large(self) -> bool:
@@ -326,6 +339,12 @@ class Writes:
 
     def tell_inexact(self, mutation: Mutation) -> None:
         """A write was found as an interval; in auto mode its line is looked for from now on."""
+        before, after = mutation.before, mutation.after
+        if not mutation.inside and before.trail.key != after.trail.key and self.passes.turned(before, after):
+            at = before.trail if after.trail.code is None else after.trail  # the guard's exit has no place
+            mutation = mutation._replace(
+                before=before._replace(trail=at, phase=after.phase), after=after._replace(trail=at), turned_since=before.trail
+            )
         if self.escalation is not None:
             mutation = mutation._replace(cases=self.escalation.found(mutation))
         self._tell(mutation)
