@@ -16,7 +16,8 @@ import torch
 
 from ..current import LOCAL, PLAIN, Here, Tensor, function_mode_on, is_real
 from ..session import SESSION
-from ..sharing.data_views import is_saved
+from ..sharing.addresses import address_of
+from ..sharing.data_views import ENDS, is_saved
 from ..sharing.moments import now
 from ..sites import FILES, TORCH, USER, Trail
 from .stand_in import stand_in, strip
@@ -49,6 +50,11 @@ def _made(get: Any, put: Any, remove: Any) -> DataProperty:
         if type(self) not in PLAIN or function_mode_on():  # somebody's __torch_function__ hears of it
             return _as_the_user(_get_frame(1), get, self)
         view = get(self)
+        if self.requires_grad and not session.sharing and self.is_leaf and not is_saved(self):
+            frame = _get_frame(1)  # a parameter after backward: mostly nobody has its memory
+            known = ENDS.get((id(frame.f_code), frame.f_lasti))
+            if known is not None and not known[1]:
+                return view
         here = local.here
         memory = session.memory
         if here.busy or memory is None or memory.mode == "off" or not _is_open(view):
@@ -76,7 +82,7 @@ def _made(get: Any, put: Any, remove: Any) -> DataProperty:
             put(self, value)
         elif type(self) not in PLAIN or function_mode_on():
             _as_the_user(_get_frame(1), put, self, value)
-        elif here.busy or memory is None or memory.mode == "off" or not _is_open(self):
+        elif here.busy or memory is None or memory.mode == "off" or _same(self, value) or not _is_open(self):
             put(self, value)
         else:
             change = _begin(here, memory, self, _get_frame(1))
@@ -101,6 +107,14 @@ def _is_open(tensor: Tensor) -> bool:
         and is_real(tensor)
         and not tensor.is_inference()
     )
+
+
+def _same(tensor: Tensor, value: Any) -> bool:
+    """``p.data -= x`` ends by assigning what was there."""
+    try:
+        return type(value) is Tensor and address_of(value) == address_of(tensor) and value.nbytes == tensor.nbytes
+    except Exception:  # no memory of its own
+        return False
 
 
 def _as_the_user(frame: FrameType, call: Any, *args: Any) -> Any:

@@ -38,7 +38,8 @@ GRACE_NS: Final = 20_000_000
 _use_count: Final = getattr(torch._C, "_storage_Use_Count", None)
 _holders: Final[Any] = getattr(torch.Tensor, "_use_count", None)
 _STORES: Final = ("STORE_", "LIST_APPEND", "SET_ADD", "MAP_ADD", "RETURN_", "YIELD_", "BUILD_", "DICT_", "SWAP", "COPY")
-_ends: Final[dict[tuple[int, int], tuple[CodeType, bool]]] = {}
+ENDS: Final[dict[tuple[int, int], tuple[CodeType, bool]]] = {}
+"""Instructions that gave ``.data``, and whether what they gave is stored."""
 
 Content = tuple[int, int] | None
 """Length and hash; None where it was not read."""
@@ -270,11 +271,11 @@ def is_held(tensor: torch.Tensor, view: torch.Tensor) -> bool:
 def _is_kept(code: CodeType, lasti: int) -> bool:
     """Whether the value that an attribute gives is stored, and not used up in its own expression."""
     key = (id(code), lasti)
-    known = _ends.get(key)
+    known = ENDS.get(key)
     if known is None:
-        if len(_ends) >= 4096:
-            _ends.clear()
-        known = _ends[key] = (code, _look_up(code, lasti))
+        if len(ENDS) >= 4096:
+            ENDS.clear()
+        known = ENDS[key] = (code, _look_up(code, lasti))
     return known[1]
 
 
