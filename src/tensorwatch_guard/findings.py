@@ -53,7 +53,13 @@ def findings(collector: Collector, live: Live, steps: int, cuts: Cuts | None = N
     sums = _sums(collector)
     consumed = _consumed(sums)
     made = [_finding(one, collector, live, steps, consumed, cuts or {}) for one in sums]
-    return tuple(finding for finding in made if finding is not None)
+    return _no_reads_beside_waits([finding for finding in made if finding is not None])
+
+
+def _no_reads_beside_waits(made: list[Finding]) -> tuple[Finding, ...]:
+    """One call is told once: a scaler's step that waits for the device is no host read for its optimizer's own counts."""
+    waits = {finding.site for finding in made if finding.kind == "sync" and finding.site is not None}
+    return tuple(finding for finding in made if finding.kind != "read" or finding.site not in waits)
 
 
 def _sums(collector: Collector) -> list[Sum]:
