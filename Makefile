@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types tests docs bench clean
+.PHONY: demo test lint types tests docs bench compat clean
 
 demo: $(READY)
 	OMP_NUM_THREADS=2 $(BIN)/tensorwatch-guard run examples/train_digits.py
@@ -34,10 +34,23 @@ docs: $(READY)
 bench: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/page.py
 
+# Third-party programs and test suites, bare and guarded, in a venv of their own; docs/compatibility.md is what came of it.
+COMPAT := .compat/venv
+COMPAT_READY := $(COMPAT)/.ready
+
+compat: $(COMPAT_READY)
+	$(COMPAT)/bin/python compat/page.py
+
 clean:
-	rm -rf $(VENV) build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .compat build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache
 
 $(READY): pyproject.toml constraints.txt hatch_build.py src/tensorwatch_guard.pth
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+$(COMPAT_READY): pyproject.toml constraints.txt compat/requirements.txt compat/constraints.txt
+	$(PYTHON) -m venv $(COMPAT)
+	$(COMPAT)/bin/python -m pip install --quiet --constraint constraints.txt --constraint compat/constraints.txt \
+		--requirement compat/requirements.txt --editable .
 	touch $@
