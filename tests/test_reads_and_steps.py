@@ -219,3 +219,22 @@ def test_a_read_inside_optimizers_is_the_librarys(training: Training) -> None:
     assert g.report.run.steps == 3
     assert all(found.site is not None and found.site.source == "adam.step()" for found in g.report.findings)
     assert g.report.worst in (None, "note")
+
+
+def test_reads_after_a_closure_that_calls_backward_are_the_steps_own() -> None:
+    weights = [torch.nn.Parameter(torch.ones(2)) for _ in range(3)]
+    adam = torch.optim.Adam(weights, foreach=False)
+
+    def closure() -> torch.Tensor:
+        adam.zero_grad()
+        loss = torch.stack([weight.square().sum() for weight in weights]).sum()
+        loss.backward()
+        return loss
+
+    with guard(report=False) as g:
+        for _ in range(4):
+            adam.step(closure)  # type: ignore[arg-type]
+    (found,) = g.report.findings
+    assert (found.kind, found.count) == ("read", 12)
+    assert found.site is not None
+    assert found.site.source == "adam.step(closure)"

@@ -296,15 +296,14 @@ class Session:
             tally.count += count
             tally.last_step = self.step
 
-    def peek(self, frame: FrameType, tensor: torch.Tensor) -> None:
-        """After a read: the memory at hand and the next few aliases in turn."""
+    def peek(self, frame: FrameType, tensor: torch.Tensor, at: Trail | None) -> None:
+        """After a read: the memory at hand and the next few aliases in turn. ``at``: its place, None for the user's own."""
         memory = self.memory
         if memory is None:
             return
         address = tensor.untyped_storage().data_ptr()
-        code = frame.f_code
-        if FILES[code.co_filename] != USER or not memory.glance(address, code, frame.f_lasti):
-            memory.peek(address, self.trail(frame))
+        if at is not None or not memory.glance(address, frame.f_code, frame.f_lasti):
+            memory.peek(address, at or self.trail(frame))
 
     def peek_at(self, at: Trail, tensor: torch.Tensor) -> None:
         """The same for a happening whose place is known."""

@@ -138,10 +138,10 @@ def trail(frame: FrameType | None) -> Trail:
         if kind == USER:
             if not is_stand_in(code):
                 return Trail(code, frame.f_lasti, origin, origin_lasti)
-        elif kind == LIBRARY and not is_stand_in(code):
-            if id(code) in HORIZONS:
+        elif kind == LIBRARY:
+            if HORIZONS and id(code) in HORIZONS:
                 return NOWHERE
-            if origin is None:
+            if origin is None and not is_stand_in(code):
                 origin, origin_lasti = code, frame.f_lasti
         frame = frame.f_back
     return Trail(None, -1, origin, origin_lasti)

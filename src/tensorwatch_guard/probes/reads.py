@@ -66,7 +66,8 @@ def read(row: Operation) -> Hook:
         if sampled:
             sampled += perf_counter_ns()
         try:
-            key = (name, id(code), frame.f_lasti) if kind_of_file == USER else (name, *session.trail(frame).key)
+            at = None if kind_of_file == USER else session.trail(frame)
+            key = (name, id(code), frame.f_lasti) if at is None else (name, *at.key)
             if here.generation != session.generation or ((grants := session.grants) and grants.get() is not None):
                 session.count_read(here, key, row, frame, instance)
             else:
@@ -80,7 +81,7 @@ def read(row: Operation) -> Hook:
                     tally.last_step = step
                     here.sample = not tally.count & SAMPLE
             if session.sharing:
-                session.peek(frame, instance)
+                session.peek(frame, instance, at)
             if session.beat_at and perf_counter_ns() > session.beat_at:
                 session.pulse()
             if sampled:

@@ -46,7 +46,7 @@ def backward(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         return wrapped(*args, **kwargs)
     frame = _get_frame(1)
     trail = session.trail(frame)
-    here.stepping = None
+    stepping, here.stepping = here.stepping, None  # an optimizer whose closure calls backward reads its steps after it
     if session.sharing or session.past_counter:
         ends = _ends(args, kwargs, wrapped.__name__)
         violation = _guarded(session, lambda: _before_backward(session, trail, *ends))
@@ -62,6 +62,7 @@ def backward(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         session.backwards.remove(trail)
     if session.sharing:
         told(session, lambda: session.torch_boundary(trail, END))
+    here.stepping = stepping
     return result
 
 
@@ -89,6 +90,8 @@ def silent_write(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     __tracebackhide__ = True
     session = SESSION
     if not session.sharing or not session.collectors or LOCAL.here.busy or _compiler._is_compiling_flag:
+        return wrapped(*args, **kwargs)
+    if len(args) > 5 and (args[3] is None or not args[5]):  # no running statistics, or only read: in evaluation
         return wrapped(*args, **kwargs)
     frame = _get_frame(1)
     trail = session.trail(frame)
