@@ -18,7 +18,7 @@ FLOORS = (
     ("sites",),
     ("private_api",),
     ("sharing",),
-    ("current", "collector", "findings", "policy", "in_flight", "hazards", "memory", "session"),
+    ("current", "collector", "findings", "policy", "in_flight", "hazards", "memory", "session", "containment"),
     ("probes",),
     ("report",),
     ("simulate",),

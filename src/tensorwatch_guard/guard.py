@@ -99,8 +99,12 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
             raise RuntimeError("this guard is open already: leave it first, or make a second one with guard()")
         self._collector = None
         self._duration = 0.0
-        self._open()
-        self._policy.enter()
+        try:
+            self._open()
+            self._policy.enter()
+        except BaseException:
+            self._undo()
+            raise
         self._entered = True
         return self
 
@@ -140,26 +144,33 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
             self._pid = os.getpid()
             self._started_at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         self._report = None
-        self._outermost = RUNNING.open(self, self._collector, trail(sys._getframe(2)))
+        self._outermost = RUNNING.open(self, self._collector, trail(sys._getframe(1)))
         HOUSEHOLD.opened(self)
         self._started = time.perf_counter()
+
+    def _undo(self) -> None:
+        """Entering went wrong: nothing of it stays in place."""
+        if self._collector is not None:
+            HOUSEHOLD.forget(self)
+            RUNNING.undo(self._collector)
 
     def _close(self, error: BaseException | None) -> None:
         if self._pid != os.getpid():
             return  # entered before a fork, left in the child: the guard is the parent's, the child is followed
         collector = cast("Collector", self._collector)
         collector.aborted = error is not None and not isinstance(error, GeneratorExit)
-        self._policy.over = error is None
-        RUNNING.before_close(self, collector, trail(sys._getframe(2)))
-        self._duration += time.perf_counter() - self._started
-        self._started = 0.0
         try:
+            self._policy.over = error is None
+            RUNNING.before_close(self, collector, sys._getframe(1))
+            self._duration += time.perf_counter() - self._started
+            self._started = 0.0
             quiet = self.brief and self._policy.is_quiet()
             self._report = RUNNING.no_report() if quiet else RUNNING.report_of(self, collector)
         except Exception as fault:  # a bug of ours costs the findings, never the training
             self._report = RUNNING.empty_report(self, collector, fault)
         finally:
-            RUNNING.close(self, collector)
+            self._started = 0.0
+            RUNNING.close(collector)
         self._report = HOUSEHOLD.closed(self, self._report, collector)
 
     def _finish(self, error: BaseException | None) -> None:
@@ -245,9 +256,13 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         with RUNNING.lock:
             within = self._entered  # the block around it listens already
             if not within:
+                if self._depth == 0:
+                    try:
+                        self._open()
+                    except BaseException:
+                        self._undo()
+                        raise
                 self._depth += 1
-                if self._depth == 1:
-                    self._open()
         policy = self._policy
         policy.enter()
         error: BaseException | None = None

@@ -17,6 +17,7 @@ import torch
 
 from . import __version__, ranks
 from .collector import MOST_SITES, Collector
+from .containment import suppress_faults, take_all
 from .findings import findings
 from .memory import Memory
 from .options import KILL_SWITCH, is_killed
@@ -32,10 +33,12 @@ from .probes.spans import OptimizerSteps, told
 from .probes.trace import TraceLayer
 from .session import NEVER, REWRITE_NS, SESSION
 from .sharing.moments import now
-from .sites import Trail, forget
+from .sites import Trail, forget, trail
 from .words import RunInfo, Site
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from .guard import guard
     from .report.model import Notice, Report
 
@@ -52,6 +55,7 @@ class Running:
         self._traced = False
         self._lingers = False
         self._open: list[Collector] = []
+        self._layered: set[Collector] = set()
         self._paused: dict[Collector, int] = {}
         self._files: dict[Collector, guard] = {}
         self._first_alias: dict[Collector, int] = {}
@@ -69,7 +73,7 @@ class Running:
     # -- guards come and go --------------------------------------------------------------------------------------------
 
     def open(self, opened: guard, collector: Collector, at: Trail) -> bool:
-        """A guard was entered. True if it is the outermost one."""
+        """A guard was entered. True if it is the outermost one. Where it raises, ``undo`` is to be called."""
         with self.lock:
             self._make_policy(opened, collector)
             if is_killed(os.environ):
@@ -93,6 +97,7 @@ class Running:
                 with suppress_faults("census"):
                     self.session.memory.take_census()
             if opened.config.ops:
+                self._layered.add(collector)
                 LAYER.enter()
             return first
 
@@ -110,26 +115,35 @@ class Running:
         for collector, opened in list(self._files.items()):
             write_file(self.report_of(opened, collector), opened.config.json)
 
-    def before_close(self, closing: guard, collector: Collector, at: Trail) -> None:
+    def before_close(self, closing: guard, collector: Collector, frame: FrameType | None) -> None:
         """The last look at shared memory while the guard still listens."""
         with suppress_faults("last look"):
-            self.session.boundary(at, final=True)
+            self.session.boundary(trail(frame), final=True)
 
-    def close(self, closing: guard, collector: Collector) -> None:
+    def close(self, collector: Collector) -> None:
         """A guard was left; the last one out restores everything."""
         with self.lock:
-            if collector not in self._open:
-                return  # switched off by the kill switch
+            if collector in self._open:  # else switched off by the kill switch
+                self.undo(collector)
+
+    def undo(self, collector: Collector) -> None:
+        """Take away what entering has put in place, all of it or a part."""
+        with self.lock:
+            leave = (lambda: self._forget(collector), self._listen, lambda: self._leave_layer(collector), self._end_if_last)
+            take_all("leaving", *leave)
+
+    def _forget(self, collector: Collector) -> None:
+        if collector in self._open:
             self._open.remove(collector)
-            self._paused.pop(collector, None)
-            self._files.pop(collector, None)
-            if not self._files:
-                self.session.due_ns = NEVER
-            self._listen()
-            if closing.config.ops:
-                LAYER.leave()
-            if not self._open:
-                self._end()
+        self._paused.pop(collector, None)
+        self._files.pop(collector, None)
+        if not self._files:
+            self.session.due_ns = NEVER
+
+    def _leave_layer(self, collector: Collector) -> None:
+        if collector in self._layered:
+            LAYER.leave()
+            self._layered.discard(collector)
 
     def pause(self, collector: Collector) -> None:
         """A collector hears nothing until it is resumed as often."""
@@ -161,6 +175,7 @@ class Running:
         """In a forked child: nobody listens, no lock is held, the probes stay in place."""
         self.lock = threading.RLock()
         self._open = []
+        self._layered = set()
         self._paused = {}
         self._first_alias = {}
         self._files = {}
@@ -201,7 +216,6 @@ class Running:
             self._traced = self._trace.start(session.backends)
         except BaseException:
             self._lingers = False
-            self._end()
             raise
 
     def linger(self, on: bool) -> None:
@@ -225,19 +239,23 @@ class Running:
                 self._traced = self._trace.start(self.session.backends)
 
     def _lift(self) -> None:
-        if self._install is not None:
-            self._install.stop()
-        self._optimizers.stop()
+        take_all("leaving", self._install.stop if self._install is not None else _nothing, self._optimizers.stop)
+
+    def _end_if_last(self) -> None:
+        if not self._open:
+            self.session.collectors = ()  # whatever became of the rest, nobody hears
+            self._end()
 
     def _end(self) -> None:
-        if not self._lingers:
-            self._lift()
-        self._trace.stop()
         memory, self.session.memory = self.session.memory, None
         self.session.sharing = self.session.past_counter = False
         self._first_alias.clear()
-        if memory is not None:
-            memory.clear()
+        take_all(
+            "leaving",
+            _nothing if self._lingers else self._lift,
+            self._trace.stop,
+            memory.clear if memory is not None else _nothing,
+        )
 
     # -- while open ----------------------------------------------------------------------------------------------------
 
@@ -286,12 +304,16 @@ class Running:
 
     def empty_report(self, asked: guard, collector: Collector, fault: Exception) -> Report:
         """What is left when the report itself failed: the run, and why."""
-        from .report.model import Report
+        from .report.model import Notice, Report
 
         self.session.fault("report", fault)
-        return Report(
-            run=self._run_info(asked, collector, self.session.step - collector.first), notices=self._notices(collector)
-        )
+        run = RunInfo()
+        notices: tuple[Notice, ...] = ()
+        with suppress_faults("report"):
+            run = self._run_info(asked, collector, self.session.step - collector.first)
+        with suppress_faults("report"):
+            notices = self._notices(collector)
+        return Report(run=run, notices=notices or (Notice("TWG901", f"report: {type(fault).__name__}: {fault}"),))
 
     def _notices(self, collector: Collector) -> tuple[Notice, ...]:
         from .report.model import Notice
@@ -347,23 +369,8 @@ class Running:
         return tuple(spots)
 
 
-def suppress_faults(where: str) -> Any:
-    """Run a step of ours; what it raises is counted as a fault, but for a violation, which is for the user."""
-    return _Contained(where)
-
-
-class _Contained:
-    def __init__(self, where: str) -> None:
-        self._where = where
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
-        if error is None or not isinstance(error, Exception) or SESSION.is_violation(error):
-            return False
-        SESSION.fault(self._where, error)
-        return True
+def _nothing() -> None:
+    """A step that there is none of."""
 
 
 def _grants(current: Any) -> None:

@@ -17,7 +17,7 @@ import torch
 
 from .collector import Collector, Shard, Tally, task_name
 from .current import LOCAL, Happening, Here
-from .sites import FILES, USER, Trail, is_stand_in, trail
+from .sites import FILES, USER, Trail, from_signal_handler, is_stand_in, trail
 
 if TYPE_CHECKING:
     from .memory import Memory
@@ -359,7 +359,13 @@ class Session:
     # -- faults --------------------------------------------------------------------------------------------------------
 
     def fault(self, where: str, error: BaseException) -> None:
-        """A bug of ours: counted, told once in the report, never raised into the user's program."""
+        """A bug of ours: counted, told once in the report, never raised into the user's program.
+
+        Raises:
+            Exception: ``error`` itself, where a signal handler of the user's raised it in the middle of ours.
+        """
+        if from_signal_handler(error):
+            raise error
         text = f"{type(error).__name__}: {error}"
         known = self.faults.get(where)
         if known is None and len(self.faults) < MOST_FAULTS:

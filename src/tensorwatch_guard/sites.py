@@ -19,7 +19,7 @@ import sysconfig
 from functools import lru_cache
 from hashlib import blake2b
 from types import CodeType, FrameType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from .words import Place, Site
 
@@ -145,6 +145,29 @@ def trail(frame: FrameType | None) -> Trail:
                 origin, origin_lasti = code, frame.f_lasti
         frame = frame.f_back
     return Trail(None, -1, origin, origin_lasti)
+
+
+def from_signal_handler(error: BaseException) -> bool:
+    """Whether an exception was raised by a signal handler of the user's, which may run between any two lines of ours."""
+    import signal
+
+    handlers = [handler for number in signal.valid_signals() if callable(handler := signal.getsignal(number))]
+    codes = {code for handler in handlers if (code := _code_of(handler)) is not None}
+    step = error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code in codes:
+            return True
+        step = step.tb_next
+    return False
+
+
+def _code_of(handler: Any) -> CodeType | None:
+    while hasattr(handler, "func") or hasattr(handler, "__wrapped__"):  # partials and decorated functions
+        handler = getattr(handler, "func", None) or getattr(handler, "__wrapped__", None)
+    if not hasattr(handler, "__code__"):  # a method, or an object that can be called
+        handler = getattr(handler, "__func__", None) or vars(type(handler)).get("__call__")
+    code = getattr(handler, "__code__", None)
+    return code if isinstance(code, CodeType) else None
 
 
 @lru_cache(maxsize=4096)

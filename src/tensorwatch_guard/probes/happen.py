@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from time import perf_counter_ns
+from types import FrameType
 from typing import Any, Final
 
 import torch
@@ -93,8 +94,8 @@ def device_name(tensor: Tensor | None) -> str:
         return SESSION.device_label(tensor.device)
 
 
-def refused(row: Operation, trail: Trail, error: Exception, kwargs: dict[str, Any]) -> None:
-    """A conversion that PyTorch itself refused; errors out of the user's own code are none."""
+def refused(row: Operation, at: Trail | FrameType, error: Exception, kwargs: dict[str, Any]) -> None:
+    """A conversion that PyTorch itself refused, called from there; errors out of the user's own code are none."""
     try:
         if not isinstance(error, RuntimeError | TypeError | ValueError | BufferError):
             return
@@ -106,6 +107,7 @@ def refused(row: Operation, trail: Trail, error: Exception, kwargs: dict[str, An
                 return
             step = step.tb_next
         message = str(error).split("\n")[0]
+        trail = at if isinstance(at, Trail) else SESSION.trail(at)
         SESSION.emit(
             "refusal", row.name, trail, implicit=row.implicit, details={"exception": type(error).__name__, "message": message}
         )
@@ -190,7 +192,12 @@ def _unheard(row: Operation, frame: Any, wrapped: Any, instance: Any, args: Any,
     comes_back = outer is not None and outer.row is row and outer.subject is subject
     if outer is None or (is_plain(subject) and not comes_back):
         return stand_in(frame)(wrapped, args, kwargs)
-    trail = SESSION.trail(frame) if comes_back else outer.trail
+    trail = outer.trail
+    if comes_back:
+        try:
+            trail = SESSION.trail(frame)
+        except Exception as error:
+            SESSION.fault(row.name, error)
     within = here.open = Happening(row, subject, trail, outer)
     try:
         return stand_in(frame)(wrapped, args, kwargs)

@@ -195,11 +195,13 @@ class Installation:
         """Take everything away."""
         if self._finder in sys.meta_path:
             sys.meta_path.remove(self._finder)
-        self.lift()
-        pass_over_no_more()
-        for cache in _caches():
-            if cache not in self._filled:
-                cache.cache_clear()
+        try:
+            self.lift()
+        finally:
+            pass_over_no_more()
+            for cache in _caches():
+                if cache not in self._filled:
+                    cache.cache_clear()
 
     def lay(self) -> None:
         """Wrap every target."""

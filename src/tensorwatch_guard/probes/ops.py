@@ -94,7 +94,7 @@ def _look(plan: Plan, types: Any, args: Any, kwargs: Any) -> Any:
     """An operation that may concern us."""
     __tracebackhide__ = True
     session, here = SESSION, LOCAL.here
-    bumps = Bumps(tensors_at(plan.lost, args, kwargs), bool(session.device_suffix)) if plan.lost else None
+    bumps = _owed(session, plan, args, kwargs) if plan.lost else None
     if here.busy or not session.collectors or _compiler._is_compiling_flag:
         result = plan.run(types, args, kwargs)
     elif plan.row is not None and session.devices:
@@ -104,14 +104,29 @@ def _look(plan: Plan, types: Any, args: Any, kwargs: Any) -> Any:
     else:
         result = plan.run(types, args, kwargs)
     if bumps is not None:
-        bumps.give_back()
+        _give_back(session, plan, bumps)
     return result
+
+
+def _owed(session: Session, plan: Plan, args: Any, kwargs: Any) -> Bumps | None:
+    try:
+        return Bumps(tensors_at(plan.lost, args, kwargs), bool(session.device_suffix))
+    except Exception as error:
+        session.fault(plan.name, error)
+        return None
+
+
+def _give_back(session: Session, plan: Plan, bumps: Bumps) -> None:
+    try:
+        bumps.give_back()
+    except Exception as error:
+        session.fault(plan.name, error)
 
 
 def _watch(session: Session, here: Here, plan: Plan, types: Any, args: Any, kwargs: Any) -> Any:
     """An operation that has a row, where devices are."""
     __tracebackhide__ = True
-    bumps = Bumps(tensors_at(plan.lost, args, kwargs), bool(session.device_suffix)) if plan.lost else None
+    bumps = _owed(session, plan, args, kwargs) if plan.lost else None
     found: tuple[Effect, ...] = ()
     try:
         if plan.row is not None:
@@ -120,7 +135,7 @@ def _watch(session: Session, here: Here, plan: Plan, types: Any, args: Any, kwar
         session.fault(plan.name, error)
     result = _tell(session, here, plan, found, types, args, kwargs) if found else plan.run(types, args, kwargs)
     if bumps is not None:
-        bumps.give_back()
+        _give_back(session, plan, bumps)
     return result
 
 

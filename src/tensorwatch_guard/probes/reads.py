@@ -61,7 +61,7 @@ def read(row: Operation) -> Hook:
             result = stand_in(frame)(wrapped, args, kwargs) if instance.requires_grad else wrapped(*args, **kwargs)
         except Exception as error:
             strip(error)
-            refused(row, session.trail(frame), error, kwargs)
+            refused(row, frame, error, kwargs)
             raise
         if sampled:
             sampled += perf_counter_ns()

@@ -84,7 +84,7 @@ def _short(row: Operation, long_way: Hook, *, to_array: bool, keywords: bool = F
             result = wrapped(*args, **kwargs) if quiet else stand_in(frame)(wrapped, args, kwargs)
         except Exception as error:
             strip(error)
-            refused(row, session.trail(frame), error, kwargs)
+            refused(row, frame, error, kwargs)
             raise
         started = perf_counter_ns()
         try:
@@ -149,7 +149,7 @@ def _copying(row: Operation, long_way: Hook, of: frozenset[type] | None = None) 
         except Exception as error:
             strip(error)
             if not local.here.busy and session.collectors:
-                refused(row, session.trail(frame), error, kwargs)
+                refused(row, frame, error, kwargs)
             raise
 
     return probe

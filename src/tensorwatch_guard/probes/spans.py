@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns
+from types import FrameType
 from typing import Any, Final
 
 import torch
@@ -16,7 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from ..current import LOCAL, Tensor
 from ..session import SESSION, Session
 from ..sharing.moments import BEGIN, END
-from ..sites import Trail
+from ..sites import NOWHERE, Trail
 from .install import Hook
 from .stand_in import stand_in, strip
 
@@ -45,11 +46,10 @@ def backward(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     if not session.collectors or here.busy or _compiler._is_compiling_flag:
         return wrapped(*args, **kwargs)
     frame = _get_frame(1)
-    trail = session.trail(frame)
+    trail = _place(session, frame)
     stepping, here.stepping = here.stepping, None  # an optimizer whose closure calls backward reads its steps after it
     if session.sharing or session.past_counter:
-        ends = _ends(args, kwargs, wrapped.__name__)
-        violation = _guarded(session, lambda: _before_backward(session, trail, *ends))
+        violation = _guarded(session, lambda: _before_backward(session, trail, *_ends(args, kwargs, wrapped.__name__)))
         if violation is not None:
             raise violation
     session.backwards.append(trail)
@@ -78,7 +78,7 @@ def next_batch(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     if not session.sharing or not session.collectors or LOCAL.here.busy:
         return wrapped(*args, **kwargs)
     frame = _get_frame(1)
-    trail = session.trail(frame)
+    trail = _place(session, frame)
     told(session, lambda: session.boundary(trail, BEGIN))
     result = stand_in(frame)(wrapped, args, kwargs)
     told(session, lambda: session.boundary(trail, END))
@@ -94,7 +94,7 @@ def silent_write(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     if len(args) > 5 and (args[3] is None or not args[5]):  # no running statistics, or only read: in evaluation
         return wrapped(*args, **kwargs)
     frame = _get_frame(1)
-    trail = session.trail(frame)
+    trail = _place(session, frame)
     told(session, lambda: session.torch_boundary(trail, BEGIN))
     writes = session.memory.writes if session.memory is not None else None
     if writes is not None:
@@ -107,6 +107,14 @@ def silent_write(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         raise
     told(session, lambda: session.torch_boundary(trail, END, wrote=True))
     return result
+
+
+def _place(session: Session, frame: FrameType) -> Trail:
+    try:
+        return session.trail(frame)
+    except Exception as error:
+        session.fault("span", error)
+        return NOWHERE
 
 
 def _guarded(session: Session, step: Callable[[], object]) -> Exception | None:
@@ -170,7 +178,7 @@ def _before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     session = SESSION
     if not session.collectors or _compiler._is_compiling_flag:
         return
-    trail = session.trail(_get_frame(1))
+    trail = _place(session, _get_frame(1))
     here = LOCAL.here
     here.stepping, here.step_reads = trail, 0
     memory = session.memory

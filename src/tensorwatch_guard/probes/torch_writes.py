@@ -51,16 +51,18 @@ def follow(
     finally:
         here.busy = False
     result = plan.run(types, args, kwargs)
-    if bumps is not None:
-        bumps.give_back()
-    if look is not None:
-        here.busy = True
-        try:
+    if bumps is None and look is None:
+        return result
+    here.busy = True
+    try:
+        if bumps is not None:
+            bumps.give_back()
+        if look is not None:
             look.end()
-        except Exception as error:
-            session.fault(plan.name, error)
-        finally:
-            here.busy = False
+    except Exception as error:
+        session.fault(plan.name, error)
+    finally:
+        here.busy = False
     return result
 
 

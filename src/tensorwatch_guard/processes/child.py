@@ -16,7 +16,6 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from ..running import RUNNING
-from ..sites import NOWHERE
 from .clock import CLOCK, SECOND
 from .parts import UNFINISHED, part_name, worth_keeping
 from .roles import role
@@ -95,7 +94,7 @@ class Child:
         self._aborted |= _is_failing()
         try:
             if not self.family.is_over():
-                RUNNING.before_close(self._guard, self._collector, NOWHERE)
+                RUNNING.before_close(self._guard, self._collector, None)
                 self._write(last=True)
                 self._tell_orphan()
         except Exception as error:

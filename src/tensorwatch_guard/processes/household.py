@@ -8,6 +8,7 @@ hold.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import platform
 import shutil
@@ -98,10 +99,15 @@ class Household:
         except Exception as error:
             text = f"parts of child processes: {type(error).__name__}: {error}"
             report = replace(report, notices=(*report.notices, Notice("TWG901", text)))
-        with self._lock:
-            if self._open.pop(one, None) is not None and not self._open and self._child is None:
-                self._end()
+        self.forget(one)
         return report
+
+    def forget(self, one: guard) -> None:
+        """A guard is not open any more; what goes wrong here is nobody's business."""
+        with self._lock, contextlib.suppress(Exception):
+            self._open.pop(one, None)
+            if not self._open and self._child is None:
+                self._end()
 
     # -- the family ----------------------------------------------------------------------------------------------------
 

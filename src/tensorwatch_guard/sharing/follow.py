@@ -11,6 +11,7 @@ of neutrality.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import weakref
@@ -233,9 +234,9 @@ class LineFollower:
         Returns:
             False when there is no use in looking again, should something still differ.
         """
-        if not self.running:
-            return False
         try:
+            if not self.running:
+                return False
             if self.also is not None:
                 self.also()
             owners = self._blame(Suspect(code, line, lasti, get_ident()), patience)
@@ -245,7 +246,8 @@ class LineFollower:
                 raise
             self.errors.append(f"{type(error).__name__}: {error}")
             if self._gave_up():
-                self._end()
+                with contextlib.suppress(Exception):  # then not even its end works
+                    self._end()
             return False
 
     def _blame(self, me: Suspect, patience: float) -> list[object] | None:

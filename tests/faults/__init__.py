@@ -1,0 +1,1 @@
+"""Programs and injections for the tests of faults."""
