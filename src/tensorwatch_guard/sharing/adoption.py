@@ -156,7 +156,7 @@ class Adoption:
         before, after = moment_of(born.seen), now(trail(sys._getframe(2)))
         writer = self._writer(born, piece, change, before, after)
         mutation = Mutation(piece, change, writer, before, after, False, "", (alias,), unseen=writer != "torch")
-        self._writes.tell_inexact(mutation)
+        self._writes.verdicts.inexact(mutation)
 
     def _writer(self, born: Newborn, piece: Piece, change: Change, before: Moment, after: Moment) -> Writer:
         counters, ledger = self._writes.counters, self._writes.ledger

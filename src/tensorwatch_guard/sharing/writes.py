@@ -1,15 +1,11 @@
-"""Who wrote to shared memory, and when: the engine between the ledger and the contents.
+"""When shared memory is looked at: the engine between the ledger and the contents.
 
 At boundaries everything shared is compared with what was remembered, at other events only the memory at hand and the next
-few. A difference is a *mutation* in an interval between two moments; autograd's version counter says whether torch wrote.
-When a follower names the line, the interval finding gives way to it.
+few. What a difference means is the business of ``verdicts``, what becomes of a side that ends that of ``deaths``.
 """
 
 from __future__ import annotations
 
-import contextlib
-import queue
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable
@@ -19,23 +15,23 @@ from typing import Any, Final
 
 import torch
 
-from ..sites import Trail, trail
-from ..words import Change, Region, Write, Writer
+from ..sites import Trail
+from ..words import Change, Region
 from .adoption import Adoption
 from .contents import Contents
 from .copies import GLANCE
 from .counters import Counters
 from .data_views import DataViews
-from .differences import differing_span, has_gaps
+from .deaths import Death, Deaths
 from .escalation import Escalation
 from .fingerprints import BLOCK
 from .graph import sequence_number
-from .ledger import Alias, Ledger, Piece, is_live, other_side_held, version_probe
-from .moments import BEGIN, END, START, Moment, Mutation, moment_of, now, tick
+from .ledger import Alias, Ledger, Piece, is_live, version_probe
+from .moments import Moment, Mutation, moment_of, tick
 from .nursery import BIRTH_SIZE, Newborn
 from .owners import MOVED, Lender, Owner
 from .passes import Passes
-from .writers import hides_writes
+from .verdicts import Verdicts
 from .written import AsyncPages
 
 MOST_CUTS: Final = 20
@@ -54,6 +50,8 @@ class Writes:
         self.contents = Contents(share=share, pages=AsyncPages())
         self.escalation: Escalation | None = None
         self.data_views = DataViews()
+        self.verdicts = Verdicts(self, tell)
+        self.deaths = Deaths(self)
         self.young = Adoption(self)
         self.passes = Passes()
         self._event = 0
@@ -61,12 +59,8 @@ class Writes:
         self.follow(mode)
         self.lock = threading.RLock()
         self.counters = Counters(self.young.nursery)
-        self._tell = tell
         self.tell_moved = tell_moved
-        self._dead: queue.SimpleQueue[Alias] = queue.SimpleQueue()
-        self._left = False
-        self._torch_wrote = False
-        self._in_span = False
+        self.is_left = False
         self._read_in: CodeType | None = None
         self._read_at = self._reads = 0
         self._whole = MOST_WHOLE
@@ -82,7 +76,7 @@ class Writes:
         if mode not in ("auto", "exact"):
             return
         if self.escalation is None:
-            self.escalation = Escalation(mode, lambda: self.ledger.pieces, self._exact, self._writer_now)
+            self.escalation = Escalation(mode, lambda: self.ledger.pieces, self.verdicts.exact, self.verdicts.writer_now)
         else:
             self.escalation.raise_to(mode)
         if mode == "exact":
@@ -128,13 +122,13 @@ class Writes:
                 self._compare_at(address, seen)
             stale = self.ledger.stale(region)
             if stale is not None:
-                self._forget(stale)
+                self.forget(stale)
             piece, new = self.ledger.piece(region, owner, file_backed)
             self.ledger.stand_at(piece, address)
             alias = self.ledger.enter(piece, op, direction, moment.trail, moment)
-            alias.storage = weakref.ref(storage, _Death(self, alias))
+            alias.storage = weakref.ref(storage, Death(self.deaths, alias))
             if side is not None:
-                alias.side = weakref.ref(side, _Death(self, alias))
+                alias.side = weakref.ref(side, Death(self.deaths, alias))
             if direction == "array->tensor":
                 alias.lender = self._lender(piece.owner if new else owner())
             alias.probe = born.probe if born is not None else version_probe(tensor) if tensor is not None else None
@@ -160,7 +154,7 @@ class Writes:
         if piece.key not in self._compare_at(address, seen):  # known memory may look as it did before the birth
             change = self.young.since_birth(piece, born)
             if change is not None:
-                self._report([(change, born.seen)], seen)
+                self.verdicts.report([(change, born.seen)], seen)
 
     @staticmethod
     def _lender(owner: Owner) -> Lender | None:
@@ -177,7 +171,7 @@ class Writes:
                 cut = self.contents.looks_cut
                 found = self.contents.look(None, stamp=moment, whole=whole)
                 self._check_owners(moment)
-                self._report(found, moment)
+                self.verdicts.report(found, moment)
                 if self.contents.looks_cut == cut:
                     self.ledger.note_versions()
             self._end_look(moment)
@@ -193,15 +187,15 @@ class Writes:
             self.passes.noted(moment)
             return
         with self.lock:
-            self._torch_wrote, self._in_span = wrote, True
+            self.verdicts.torch_wrote, self.verdicts.in_span = wrote, True
             self._begin_look(moment)
             if self.ledger.torch_side:
                 self._compare(list(self.ledger.torch_side), moment)
-            self._torch_wrote = self._in_span = False
+            self.verdicts.torch_wrote = self.verdicts.in_span = False
             self._end_look(moment)
 
     def _begin_look(self, moment: Moment) -> None:
-        self._bury()
+        self.deaths.bury()
         if self.data_views:
             self.data_views.settle()
         if self.young:
@@ -243,7 +237,7 @@ class Writes:
                     found += self.contents.look((piece.key,), stamp=moment)
             found += self.contents.look(None, stamp=moment) if whole else self.contents.peek(None, stamp=moment)
             if found:
-                self._report(found, moment)
+                self.verdicts.report(found, moment)
             self.passes.noted(moment)
             if self.escalation is not None:
                 self.escalation.after_look(moment)
@@ -267,7 +261,7 @@ class Writes:
             if found:
                 self._reads = 0
                 with self.lock:
-                    self._report(found, moment_of(stamp))
+                    self.verdicts.report(found, moment_of(stamp))
         if reads == 1 and stamp is not None:  # in a row, one is enough to know that the line was passed
             self.passes.note(code, lasti, stamp[4])
         return True
@@ -282,7 +276,7 @@ class Writes:
 
     def tell_exact(self, mutation: Mutation) -> None:
         """A write whose line is known, because somebody stood around it."""
-        self._tell(mutation)
+        self.verdicts.tell(mutation)
 
     def _compare_at(self, address: int, moment: Moment) -> set[int]:
         if not self.ledger.pieces:
@@ -295,7 +289,7 @@ class Writes:
         if not keys:
             return set()
         found = self.contents.look(keys, stamp=moment)
-        self._report(found, moment)
+        self.verdicts.report(found, moment)
         return {change.key for change, _ in found}
 
     def _check_owners(self, moment: Moment) -> None:
@@ -306,86 +300,8 @@ class Writes:
         for piece in suspicious:
             if piece.ask() is MOVED and not piece.told_moved:
                 piece.told_moved = True
-                self._forget(piece)
+                self.forget(piece)
                 self.tell_moved(piece, moment)
-
-    def _report(self, found: Iterable[tuple[Change, Any]], moment: Moment) -> None:
-        self.counters.began()
-        lows: dict[int, int] = {}
-        highs: dict[int, int] = {}
-        for change, raw in found:
-            stamp = moment_of(raw)
-            piece = self.ledger.pieces.get(change.key)
-            if piece is None:
-                continue
-            writer, unseen = self._writer(piece, change, stamp, moment)
-            if self.escalation is not None and self.escalation.explains(piece, change, writer):
-                continue
-            aliases = tuple(piece.aliases.values())
-            if not any(other_side_held(alias, 0, writer) for alias in aliases):
-                continue  # nobody but the writer has this memory any more
-            low, high = piece.region.address + change.first, piece.region.address + change.last
-            if lows.get(low, low) >= high or highs.get(high, high) <= low:
-                continue  # bytes of a change that is told already, through an overlapping region: one write
-            lows[low], highs[high] = high, low
-            piece.written += 1
-            if writer == "torch":
-                self.ledger.torch_side[piece.key] = None
-            mutation = Mutation(piece, change, writer, stamp, moment, False, "", aliases, unseen=unseen)
-            inside = stamp.phase == BEGIN and moment.phase == END and self._in_span and stamp.trail.key == moment.trail.key
-            self.tell_inexact(mutation._replace(inside=inside))
-        if self.escalation is not None:
-            self.escalation.looked()
-
-    def tell_inexact(self, mutation: Mutation) -> None:
-        """A write was found as an interval; in auto mode its line is looked for from now on."""
-        before, after = mutation.before, mutation.after
-        if not mutation.inside and before.trail.key != after.trail.key and self.passes.turned(before, after):
-            at = before.trail if after.trail.code is None else after.trail  # the guard's exit has no place
-            mutation = mutation._replace(
-                before=before._replace(trail=at, phase=after.phase), after=after._replace(trail=at), turned_since=before.trail
-            )
-        if self.escalation is not None:
-            mutation = mutation._replace(cases=self.escalation.found(mutation))
-        self._tell(mutation)
-
-    def _exact(self, piece: Piece, write: Write, cases: tuple[object, ...]) -> None:
-        """A follower named the line."""
-        if write.alone or not _touches(piece.region, write):
-            return
-        idents = [thread.ident for thread in threading.enumerate() if thread.name == write.thread]
-        ident = idents[0] or 0 if len(idents) == 1 else 0
-        at = Moment(Trail(None, -1, None, -1, write.place), ident, write.sequence if write.sequence is not None else -1)
-        change = Change(piece.key, write.first, write.last, write.before, write.after)
-        piece.written += 1
-        self._tell(
-            Mutation(
-                piece, change, write.writer, at, at, True, write.thread, tuple(piece.aliases.values()), write.by,
-                write.sequence, write.writer != "torch", cases=cases,
-            )
-        )
-
-    def _writer_now(self, key: int) -> Writer | None:
-        """Asked by a follower right after a write, amid a trace function: takes no lock. None: nobody else has the memory."""
-        piece = self.ledger.pieces.get(key)
-        if piece is None:
-            return "unknown"
-        writer = self._writer(piece, None, START, START)[0]
-        return writer if any(other_side_held(alias, 1, writer) for alias in list(piece.aliases.values())) else None
-
-    def _writer(self, piece: Piece, change: Change | None, before: Moment, after: Moment) -> tuple[Writer, bool]:
-        """Who wrote since the last look, and whether autograd's counter missed it. No ``change``: one write, just now."""
-        start = piece.region.address
-        low, high = (start + change.first, start + change.last) if change is not None else (start, piece.end)
-        moved, known = self.counters.moved(self.ledger, piece, low, high)
-        if moved:
-            return "torch", False
-        through_data = self.data_views.wrote(piece) if self.data_views else None
-        if through_data or self._torch_wrote or self.torch_writing:
-            return "torch", True
-        if not known or (through_data is None and hides_writes(before.trail, after.trail)):
-            return "unknown", True
-        return self.counters.elsewhere(self.ledger, piece, low, high, exact=change is None), True
 
     # -- ends of a sharing -------------------------------------------------------------------------------------------
 
@@ -407,66 +323,21 @@ class Writes:
                     if len(known) < MOST_CUTS:
                         known.append(at)
 
-    # -- deaths --------------------------------------------------------------------------------------------------------
-
-    def died(self, alias: Alias) -> None:
-        """Called from a weak reference's call-back: any thread, any moment. The memory is still there; nothing may raise."""
-        if alias.closed or self._left:
-            return
-        if not self.lock.acquire(blocking=False):
-            self._dead.put(alias)
-            self.contents.drop(alias.piece.key)
-            return
-        try:
-            self._bury()
-            self._close(alias)
-        finally:
-            self.lock.release()
-
     def release(self, alias: Alias) -> None:
         """Its memory is about to go: nothing of it is looked at any more."""
         gone = self.ledger.close(alias)
         if gone is not None:
-            self._forget(gone)
+            self.forget(gone)
 
-    def _forget(self, piece: Piece) -> None:
+    def forget(self, piece: Piece) -> None:
+        """Nothing of it is read any more."""
         self.contents.drop(piece.key)
         if self.escalation is not None:
             self.escalation.gone(piece)
 
-    def _bury(self) -> None:
-        while True:
-            try:
-                alias = self._dead.get_nowait()
-            except queue.Empty:
-                return
-            self.release(alias)
-
-    def _close(self, alias: Alias) -> None:
-        try:
-            if alias.piece.key in self.ledger.pieces:
-                self._last_look(alias)
-        finally:  # whatever went wrong, memory that goes is looked at no more
-            gone = self.ledger.close(alias)
-            if gone is not None:
-                self._forget(gone)
-
-    def _last_look(self, alias: Alias) -> None:
-        piece = alias.piece
-        piece.dying = alias.lender
-        try:
-            if self.escalation is not None:
-                self.escalation.before_look(START)
-            stamp = now(trail(sys._getframe(3))) if len(piece.aliases) > 1 else None
-            found = self.contents.look([piece.key], stamp=stamp)
-            if found:
-                self._report(found, stamp or now(trail(sys._getframe(3))))
-        finally:
-            piece.dying = None
-
     def leave(self) -> None:
         """In a forked child: hear of no death, compare nothing. The lock may be held by a thread that is not here."""
-        self._left = True
+        self.is_left = True
         self.lock = threading.RLock()
         self.young.nursery.clear()
 
@@ -484,26 +355,3 @@ class Writes:
             self.data_views.clear()
             if self.escalation is not None:
                 self.escalation.close()
-
-
-def _touches(region: Region, write: Write) -> bool:
-    """False for a write into the gaps of a strided region: its neighbours' memory."""
-    if write.before is None or write.after is None or not has_gaps(region):
-        return True
-    before, after = bytearray(region.nbytes), bytearray(region.nbytes)
-    before[write.first : write.last], after[write.first : write.last] = write.before, write.after
-    return differing_span(region, before, after, gaps=True) is not None
-
-
-class _Death:
-    """A weak reference's call-back: closes one alias, once, and never raises."""
-
-    __slots__ = ("_alias", "_writes")
-
-    def __init__(self, writes: Writes, alias: Alias) -> None:
-        self._writes = writes
-        self._alias = alias
-
-    def __call__(self, _reference: object) -> None:
-        with contextlib.suppress(Exception):
-            self._writes.died(self._alias)

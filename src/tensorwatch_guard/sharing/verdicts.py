@@ -1,0 +1,124 @@
+"""What a difference in contents means: who wrote, who else can see it, whether it is told already, and as what.
+
+A difference is a *mutation* in an interval between two moments; autograd's version counter says whether torch wrote. When a
+follower names the line, the interval finding gives way to it.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from ..sites import Trail
+from ..words import Change, Region, Write, Writer
+from .differences import differing_span, has_gaps
+from .ledger import Piece, other_side_held
+from .moments import BEGIN, END, START, Moment, Mutation, moment_of
+from .writers import hides_writes
+
+if TYPE_CHECKING:
+    from .writes import Writes
+
+
+class Verdicts:
+    """Those of one session. ``tell`` gets each mutation."""
+
+    def __init__(self, writes: Writes, tell: Callable[[Mutation], None]) -> None:
+        self._writes = weakref.proxy(writes)
+        self.tell = tell
+        self.torch_wrote = False
+        """What changed since the last look is torch's doing, whatever the version counter says."""
+        self.in_span = False
+
+    def report(self, found: Iterable[tuple[Change, Any]], moment: Moment) -> None:
+        """Differences found by a look at ``moment``, each with the stamp of the last look before."""
+        writes = self._writes
+        writes.counters.began()
+        lows: dict[int, int] = {}
+        highs: dict[int, int] = {}
+        for change, raw in found:
+            stamp = moment_of(raw)
+            piece = writes.ledger.pieces.get(change.key)
+            if piece is None:
+                continue
+            writer, unseen = self._writer(piece, change, stamp, moment)
+            if writes.escalation is not None and writes.escalation.explains(piece, change, writer):
+                continue
+            aliases = tuple(piece.aliases.values())
+            if not any(other_side_held(alias, 0, writer) for alias in aliases):
+                continue  # nobody but the writer has this memory any more
+            low, high = piece.region.address + change.first, piece.region.address + change.last
+            if lows.get(low, low) >= high or highs.get(high, high) <= low:
+                continue  # bytes of a change that is told already, through an overlapping region: one write
+            lows[low], highs[high] = high, low
+            piece.written += 1
+            if writer == "torch":
+                writes.ledger.torch_side[piece.key] = None
+            mutation = Mutation(piece, change, writer, stamp, moment, False, "", aliases, unseen=unseen)
+            inside = stamp.phase == BEGIN and moment.phase == END and self.in_span and stamp.trail.key == moment.trail.key
+            self.inexact(mutation._replace(inside=inside))
+        if writes.escalation is not None:
+            writes.escalation.looked()
+
+    def inexact(self, mutation: Mutation) -> None:
+        """A write was found as an interval; in auto mode its line is looked for from now on."""
+        writes = self._writes
+        before, after = mutation.before, mutation.after
+        if not mutation.inside and before.trail.key != after.trail.key and writes.passes.turned(before, after):
+            at = before.trail if after.trail.code is None else after.trail  # the guard's exit has no place
+            mutation = mutation._replace(
+                before=before._replace(trail=at, phase=after.phase), after=after._replace(trail=at), turned_since=before.trail
+            )
+        if writes.escalation is not None:
+            mutation = mutation._replace(cases=writes.escalation.found(mutation))
+        self.tell(mutation)
+
+    def exact(self, piece: Piece, write: Write, cases: tuple[object, ...]) -> None:
+        """A follower named the line."""
+        if write.alone or not _touches(piece.region, write):
+            return
+        idents = [thread.ident for thread in threading.enumerate() if thread.name == write.thread]
+        ident = idents[0] or 0 if len(idents) == 1 else 0
+        at = Moment(Trail(None, -1, None, -1, write.place), ident, write.sequence if write.sequence is not None else -1)
+        change = Change(piece.key, write.first, write.last, write.before, write.after)
+        piece.written += 1
+        self.tell(
+            Mutation(
+                piece, change, write.writer, at, at, True, write.thread, tuple(piece.aliases.values()), write.by,
+                write.sequence, write.writer != "torch", cases=cases,
+            )
+        )
+
+    def writer_now(self, key: int) -> Writer | None:
+        """Asked by a follower right after a write, amid a trace function: takes no lock. None: nobody else has the memory."""
+        piece = self._writes.ledger.pieces.get(key)
+        if piece is None:
+            return "unknown"
+        writer = self._writer(piece, None, START, START)[0]
+        return writer if any(other_side_held(alias, 1, writer) for alias in list(piece.aliases.values())) else None
+
+    def _writer(self, piece: Piece, change: Change | None, before: Moment, after: Moment) -> tuple[Writer, bool]:
+        """Who wrote since the last look, and whether autograd's counter missed it. No ``change``: one write, just now."""
+        writes = self._writes
+        start = piece.region.address
+        low, high = (start + change.first, start + change.last) if change is not None else (start, piece.end)
+        moved, known = writes.counters.moved(writes.ledger, piece, low, high)
+        if moved:
+            return "torch", False
+        through_data = writes.data_views.wrote(piece) if writes.data_views else None
+        if through_data or self.torch_wrote or writes.torch_writing:
+            return "torch", True
+        if not known or (through_data is None and hides_writes(before.trail, after.trail)):
+            return "unknown", True
+        return writes.counters.elsewhere(writes.ledger, piece, low, high, exact=change is None), True
+
+
+def _touches(region: Region, write: Write) -> bool:
+    """False for a write into the gaps of a strided region: its neighbours' memory."""
+    if write.before is None or write.after is None or not has_gaps(region):
+        return True
+    before, after = bytearray(region.nbytes), bytearray(region.nbytes)
+    before[write.first : write.last], after[write.first : write.last] = write.before, write.after
+    return differing_span(region, before, after, gaps=True) is not None
