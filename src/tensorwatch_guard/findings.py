@@ -17,6 +17,7 @@ from .sites import Trail, identity, place_of
 from .words import DIRECTIONS, Finding, Related, Site
 
 Live = Mapping[tuple[object, ...], int]
+Lines = Mapping[tuple[object, ...], Tally]
 Cuts = Mapping[tuple[object, ...], list[Trail]]
 
 
@@ -51,8 +52,9 @@ def findings(collector: Collector, live: Live, steps: int, cuts: Cuts | None = N
         cuts: where the sharing of aliases ended, by the same.
     """
     sums = _sums(collector)
-    consumed = _consumed(sums)
-    made = [_finding(one, collector, live, steps, consumed, cuts or {}) for one in sums]
+    lines = _lines_named(sums)
+    consumed = _consumed(sums, lines)
+    made = [_finding(one, collector, live, steps, consumed, lines, cuts or {}) for one in sums]
     return _no_reads_beside_waits([finding for finding in made if finding is not None])
 
 
@@ -125,7 +127,7 @@ def _holds(interval: Tally, line: Tally) -> bool:
     return at.function != first.function or first.line <= at.line <= (last.end_line or last.line)
 
 
-def _consumed(sums: Iterable[Sum]) -> dict[tuple[object, ...], list[Tally]]:
+def _consumed(sums: Iterable[Sum], lines: Lines) -> dict[tuple[object, ...], list[Tally]]:
     """Mutations whose value was used: (trail's key, interval's other end) to the hazards that used it."""
     found: dict[tuple[object, ...], list[Tally]] = {}
     for one in sums:
@@ -133,7 +135,12 @@ def _consumed(sums: Iterable[Sum]) -> dict[tuple[object, ...], list[Tally]]:
             for tally in one.tallies:
                 for link in tally.links.values():
                     if link.role == "written-by":
-                        found.setdefault((link.trail.key, link.extra and link.extra.key), []).append(one.first)
+                        known = (link.trail.key, link.extra and link.extra.key)
+                        line = lines.get(known)
+                        key = known if line is None else (line.trail.key, line.extra and line.extra.key)
+                        users = found.setdefault(key, [])
+                        if one.first not in users:
+                            users.append(one.first)
     return found
 
 
@@ -143,6 +150,7 @@ def _finding(
     live: Live,
     steps: int,
     consumed: Mapping[tuple[object, ...], list[Tally]],
+    lines: Lines,
     cuts: Cuts,
 ) -> Finding | None:
     tally = one.first
@@ -153,7 +161,7 @@ def _finding(
     blocking = sum(each.blocking for each in one.tallies)
     details = _details(one, live)
     site, origin = tally.trail.site, tally.trail.origin_site
-    related = [_related(link) for each in one.tallies for link in each.links.values()]
+    related = [_related(link, lines) for each in one.tallies for link in each.links.values()]
     users = consumed.get((tally.trail.key, tally.extra and tally.extra.key), []) if tally.kind == "mutation" else []
     related += [Related("consumed-by", identity("hazard", user.op, user.trail), user.trail.site) for user in users]
     ended = [at for key in {each.trail.key for each in one.tallies} for at in cuts.get((tally.op, key), ())]
@@ -215,7 +223,15 @@ def site_json(site: Site | None) -> dict[str, Any] | None:
     return {name: getattr(site, name) for name in ("file", "line", "end_line", "column", "end_column", "function", "source")}
 
 
-def _related(link: Link) -> Related:
+def _lines_named(sums: Iterable[Sum]) -> Lines:
+    """The line that each interval gave way to: what spoke of the interval speaks of the line."""
+    return {(each.trail.key, each.extra and each.extra.key): one.first for one in sums for each in one.folded}
+
+
+def _related(link: Link, lines: Lines) -> Related:
+    line = lines.get((link.trail.key, link.extra and link.extra.key)) if link.kind == "mutation" else None
+    if line is not None:
+        return Related(link.role, identity("mutation", line.op, line.trail, line.extra), line.trail.site)
     return Related(link.role, identity(link.kind, link.op, link.trail, link.extra), link.trail.site)
 
 
@@ -232,7 +248,7 @@ def finding_of(tally: Tally, collector: Collector, steps: int) -> Finding | None
     """The finding that one tally is so far, for those who cannot wait for the report; None where its kind is off."""
     one = Sum(tally)
     one.add(LOCAL.here.name, tally)
-    return _finding(one, collector, {}, steps, {}, {})
+    return _finding(one, collector, {}, steps, {}, {}, {})
 
 
 __all__ = ["Trail", "finding_of", "findings", "site_json"]

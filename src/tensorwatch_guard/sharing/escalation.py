@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TURNS: Final = 3
 """Turns of a loop in which an interval is followed before it is given up."""
-PATIENCE: Final = 3000
+PATIENCE: Final = 1000
 """Looks for which an interval's return is waited for with open eyes, and an armed interval's end: it may never come."""
 MOST_CASES: Final = 200
 MOST_EVENTS: Final = 20
