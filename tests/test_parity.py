@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Final
 
 import pytest
 
@@ -34,16 +33,9 @@ While a mode is on, the engine adds up several gradients of one tensor out of pl
 """
 
 
-EXPORT_ERROR: Final = re.compile(r"^exported/notes/branch/chain\[0\]: ")
-"""A known breach: the stack that torch.export prints in its error for a branch on data ends in a frame of the guard's.
-
-The error itself, its type and its first lines are the same.
-"""
-
-
 def known(mode: str, line: str) -> bool:
     """Whether a difference is one of those."""
-    return EXPORT_ERROR.search(line) is not None or (mode in KNOWN and KNOWN[mode].search(line) is not None)
+    return mode in KNOWN and KNOWN[mode].search(line) is not None
 
 
 @pytest.fixture(scope="session")

@@ -40,6 +40,11 @@ _NOT_SIMULATED: Final = "no simulated accelerator: refused by name"
 
 PRIVATE: Final[tuple[PrivateName, ...]] = (
     PrivateName(
+        "torch.fx.experimental.symbolic_shapes._find_user_code_frame",
+        "probes/hiding.py",
+        "torch.export's error for a branch on data names a line of ours",
+    ),
+    PrivateName(
         "torch.fx.experimental.symbolic_shapes.uninteresting_files",
         "probes/hiding.py",
         "torch.export's errors name a frame of ours",

@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, Final
 
 import torch
+
+from ..sites import FILES, OWN, TORCH
 
 _ROOMS: Final = frozenset({
     "collector", "current", "hazards", "in_flight", "memory", "operations", "policy", "probes", "rules", "session", "sharing",
@@ -103,11 +105,28 @@ def _nested(code: CodeType) -> Iterator[CodeType]:
             yield from _nested(constant)
 
 
+_FINDER: Final = "_find_user_code_frame"
+_HAVE_FINDER: Final = ("torch.fx.experimental.symbolic_shapes", "torch._export.non_strict_utils")
+_finders: Final[dict[str, Any]] = {}
+
+
 def pass_over_us() -> None:
     """``torch.export`` names the innermost frame that is not its own in its errors: our frames are none of the user's."""
     shapes: Any = sys.modules.get("torch.fx.experimental.symbolic_shapes")
     if shapes is not None and hasattr(shapes, "uninteresting_files"):
         shapes.uninteresting_files().update(_OWN_FILES)
+    for name in _HAVE_FINDER:
+        module = sys.modules.get(name)
+        if name not in _finders and hasattr(module, _FINDER):
+            _finders[name] = getattr(module, _FINDER)
+            setattr(module, _FINDER, _users_frame)
+
+
+def _users_frame() -> FrameType | None:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and FILES[frame.f_code.co_filename] in {TORCH, OWN}:
+        frame = frame.f_back
+    return frame
 
 
 def pass_over_no_more() -> None:
@@ -115,3 +134,8 @@ def pass_over_no_more() -> None:
     files: Any = getattr(sys.modules.get("torch.fx.experimental.symbolic_shapes"), "uninteresting_files", None)
     if files is not None and files.cache_info().currsize:
         files().difference_update(_OWN_FILES)
+    for name, finder in _finders.items():
+        module = sys.modules.get(name)
+        if getattr(module, _FINDER, None) is _users_frame:
+            setattr(module, _FINDER, finder)
+    _finders.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -57,6 +57,19 @@ def sgd_kinds(record: Record) -> None:
     """SGD with momentum and weight decay, foreach and fused."""
     _fit(record, lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, foreach=True))
     _fit(record, lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=1e-2, fused=True))
+
+
+KINDS: Final = ({"foreach": True}, {"fused": True}, {"capturable": True}, {"maximize": True, "foreach": False})
+
+
+def every_kind(record: Record) -> None:
+    """SGD, Adam and AdamW in each implementation; what PyTorch refuses on the CPU (capturable) it refuses in the same words."""
+    for make in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW):
+        for options in KINDS:
+            if make is torch.optim.SGD and "capturable" in options:
+                continue
+            with record.error(f"{make.__name__} {options}"):
+                _fit(record, lambda p, make=make, options=options: make(p, lr=1e-2, **options), steps=2)
 
 
 def differentiable_step(record: Record) -> None:
@@ -182,6 +195,7 @@ PROGRAMS = (
     adam_fused,
     adamw_single,
     sgd_kinds,
+    every_kind,
     differentiable_step,
     lbfgs_closure,
     scheduled,
