@@ -24,6 +24,8 @@ MOST_SITES: Final = 20_000
 
 
 MOST_LINKS: Final = 20
+MOST_TASKS: Final = 64
+"""Asyncio tasks that one finding names."""
 
 
 class Link(NamedTuple):
@@ -101,6 +103,13 @@ class Tally:
         """Another happening that belongs to this one's story. ``extra``: the other end of its interval."""
         if len(self.links) < MOST_LINKS:
             self.links.setdefault((role, op, trail.key, extra and extra.key), Link(role, kind, op, trail, extra))
+
+    def in_task(self) -> None:
+        """It was first seen in an asyncio task; another one may do it now."""
+        if self.threads is not None and len(self.threads) < MOST_TASKS:
+            task = task_name()
+            if task is not None:
+                self.threads |= {task}
 
     def describe(self, details: dict[str, Any]) -> None:
         """Details are of the first happening; of later ones only how many differed is kept."""

@@ -153,6 +153,8 @@ class Memory:
             tally.count += 1
             tally.last_step = session.step
             tally.nbytes += nbytes
+            if tally.threads is not None:
+                tally.in_task()
             if tally.count > ALWAYS and watched and not is_watched(tally.count):
                 watched = False
                 tally.passed += 1

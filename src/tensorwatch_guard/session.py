@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from .collector import Collector, Shard, Tally, task_name
+from .collector import Collector, Shard, Tally
 from .current import LOCAL, Happening, Here
 from .sites import FILES, USER, Trail, from_signal_handler, is_stand_in, trail
 
@@ -31,8 +31,6 @@ _BUILT: Final[tuple[tuple[str, Callable[[], bool]], ...]] = (
     ("mps", lambda: bool(torch._C._has_mps)),
 )
 MOST_FAULTS: Final = 20
-MOST_TASKS: Final = 64
-"""Asyncio tasks that one finding names."""
 SAMPLE: Final = 1023
 """One read in so many and one is timed, for the report's own overhead; a mask, so one less than a power of two."""
 NEVER: Final = 1 << 63
@@ -245,10 +243,10 @@ class Session:
                     tally.details = details()
             elif details is not None:
                 tally.describe(details)
-            if tally.threads is not None and thread is None and len(tally.threads) < MOST_TASKS:  # first seen in a task
-                thread = task_name()
             if thread is not None:
                 tally.threads = (tally.threads or frozenset()) | {thread}
+            elif tally.threads is not None:
+                tally.in_task()
             if collector.heed is not None:
                 collector.heed(tally, blocking)
             elif kind == "hazard" and collector.policy is not None:

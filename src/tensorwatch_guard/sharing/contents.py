@@ -190,26 +190,30 @@ class Contents:
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
-    def look(self, keys: Collection[int] | None = None, *, stamp: object = None, whole: bool = False) -> Found:
+    def look(
+        self, keys: Collection[int] | None = None, *, stamp: object = None, whole: bool = False, due: bool = True
+    ) -> Found:
         """Compare, and remember what is there now.
 
         Args:
             keys: Which regions; None for all of them, small ones first, then the large ones by turn.
             stamp: The caller's name for this moment.
             whole: Compare everything that was asked for, whatever time it takes.
+            due: Whether it is missed where it ends early; a look beyond the boundaries is not.
 
         Returns:
             The changes, each with the stamp of the last comparison before it: it was written between the two.
         """
         found: Found = []
         if not self._enter(wait=True):
-            self._cut += 1
+            self._cut += due
             return found
         try:
             if self._incoming or self._outgoing:
                 self._settle()
             if keys is None:
-                self._look_at_all(stamp, found, whole)
+                complete = self._look_at_all(stamp, found, whole)
+                self._cut += due and not complete
             else:
                 self._look_at(keys, stamp, found, whole)
         finally:
@@ -246,12 +250,11 @@ class Contents:
         finally:
             self._leave()
 
-    def _look_at_all(self, stamp: object, found: Found, whole: bool) -> None:
+    def _look_at_all(self, stamp: object, found: Found, whole: bool) -> bool:
         budget, copies = self._budget, self._copies
         few = self.copied <= BLOCK and len(copies.batches) <= 16  # a few microseconds: less than asking what it costs
         if few and not self.large:
-            copies.look(stamp, found, self._unheld, math.inf, budget.clock)
-            return
+            return copies.look(stamp, found, self._unheld, math.inf, budget.clock)
         now = budget.accrue()
         if few or whole:
             complete = copies.look(stamp, found, self._unheld, math.inf, budget.clock)
@@ -261,8 +264,7 @@ class Contents:
             budget.spend_small(budget.cost() - began)
         if self.large:
             complete = self._look_at_large(None, stamp, found, whole) and complete
-        if not complete:
-            self._cut += 1
+        return complete
 
     def _look_at_large(self, only: Fingerprint | None, stamp: object, found: Found, whole: bool) -> bool:
         budget = self._budget

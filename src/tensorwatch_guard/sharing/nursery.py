@@ -30,6 +30,7 @@ BIRTH_SIZE: Final = 64 << 10
 MOST_TYPES: Final = 256
 _types: Final[dict[int, Any]] = {}
 _NOTHING: Final = bytearray()
+_NOBODY: Final[Iterator[int]] = iter(())
 
 
 def _array_of(nbytes: int) -> Any:
@@ -143,7 +144,7 @@ class Nursery:
         self._changed_at_death = changed_at_death
         self.large = False
         """Whether there was ever one too large to be looked at in passing."""
-        self._turn: Iterator[Newborn] = iter(())
+        self._turn: Iterator[int] = iter(())
 
     def __bool__(self) -> bool:
         return bool(self.newborns)
@@ -191,6 +192,7 @@ class Nursery:
         born.owner = owner
         self.newborns[id(born)] = born
         self._by_address[owner.address] = born
+        self._turn = _NOBODY
         return born.serial
 
     def at(self, address: int) -> Newborn | None:
@@ -198,12 +200,18 @@ class Nursery:
         return self._by_address.get(address)
 
     def next(self) -> Newborn | None:
-        """The one whose turn it is: the newest after each birth and death, then the one before it, round and round."""
-        try:
-            return next(self._turn)
-        except (StopIteration, RuntimeError):  # RuntimeError: some were born or died meanwhile
-            self._turn = reversed(self.newborns.values())
-            return next(self._turn, None)
+        """The one whose turn it is: the newest after each birth, then the one before it, round and round."""
+        newborns = self.newborns
+        for key in self._turn:
+            born = newborns.get(key)
+            if born is not None:
+                return born
+        # of names: a reversed iterator over a dict that others change reads beyond its end (CPython 3.11), and a list of
+        # newborns would keep arrays alive
+        names = list(newborns)
+        names.reverse()
+        self._turn = iter(names)
+        return newborns.get(names[0]) if names and next(self._turn, None) is not None else None
 
     def leave(self, born: Newborn) -> bool:
         """Take one out; False where somebody else did so before."""

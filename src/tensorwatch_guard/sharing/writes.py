@@ -235,7 +235,7 @@ class Writes:
             if address is not None:
                 for piece in self.ledger.at(address):
                     found += self.contents.look((piece.key,), stamp=moment)
-            found += self.contents.look(None, stamp=moment) if whole else self.contents.peek(None, stamp=moment)
+            found += self.contents.look(None, stamp=moment, due=False) if whole else self.contents.peek(None, stamp=moment)
             if found:
                 self.verdicts.report(found, moment)
             self.passes.noted(moment)
