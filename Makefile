@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint types tests docs bench compat clean
+.PHONY: demo test lint types tests docs bench compat parity peers clean
 
 demo: $(READY)
 	OMP_NUM_THREADS=2 $(BIN)/tensorwatch-guard run examples/train_digits.py
@@ -33,6 +33,14 @@ docs: $(READY)
 # Some minutes; docs/benchmarks.md has the figures of the machine that ran it last, its JSON is in .benchmarks.
 bench: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/page.py
+
+# Some minutes: the programs of tests/parity, bare and in every mode.
+parity: $(READY)
+	PYTHONPATH=tests $(BIN)/python -m parity.page > docs/parity.md
+
+# The cases of tests/cases under other tools and under the guard: who finds what. More folders of cases: make peers CASES=folder
+peers: $(READY)
+	PYTHONPATH=tests $(BIN)/python -W ignore benchmarks/peers.py $(CASES)
 
 # Third-party programs and test suites, bare and guarded, in a venv of their own; docs/compatibility.md is what came of it.
 COMPAT := .compat/venv

@@ -7,35 +7,14 @@ Each group of programs runs once bare and once in every mode, in processes of it
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 import pytest
 
 from parity.child import MODES
+from parity.expected import IN_MODES, known
 from parity.harness import bare_run, differences, run_modes, shown
 from parity.programs import GROUPS, programs_of
-
-IN_MODES = {
-    "inductor": ("default", "ops"),
-    "loading": ("default", "exact", "ops"),
-    "compiling": ("default", "exact", "ops"),
-    "language": ("default", "exact", "ops"),
-    "training": ("default", "exact", "ops"),
-    "sharing": ("default", "check", "exact", "ops"),
-}
-
-
-KNOWN = {"ops": re.compile(r"[./]grad(#\d+)?/version: ")}
-"""Mode -> differences that PyTorch makes under every dispatch mode, an empty one too.
-
-While a mode is on, the engine adds up several gradients of one tensor out of place: equal bits, fewer version bumps.
-"""
-
-
-def known(mode: str, line: str) -> bool:
-    """Whether a difference is one of those."""
-    return mode in KNOWN and KNOWN[mode].search(line) is not None
 
 
 @pytest.fixture(scope="session")

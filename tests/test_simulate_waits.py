@@ -272,10 +272,12 @@ def test_debug_mode_warns() -> None:
     x = torch.ones(2, device="cuda")
     torch.cuda.set_sync_debug_mode("warn")
     try:
-        with pytest.warns(UserWarning, match="called a synchronizing CUDA operation"):
-            x.cpu()
+        with pytest.warns(UserWarning, match="called a synchronizing CUDA operation") as told:
+            (x.cpu(), x[x > 0])
     finally:
         torch.cuda.set_sync_debug_mode(0)
+    assert {one.filename for one in told} == {__file__}  # CUDA's own names the innermost Python line
+    assert len(told) == 2
 
 
 def test_moves_of_the_table_on_device_tensors() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch.cuda import _gpu_trace
 
+from ..sites import FILES, OWN
 from .late import LateCopies
 from .refusal import SimulatorUnavailableError
 
@@ -144,7 +146,10 @@ class Machine:
     def _complain(self) -> None:
         if self.debug == 2:
             raise RuntimeError(SYNCHRONIZES)
-        warnings.warn(SYNCHRONIZES, UserWarning, stacklevel=4)
+        level, frame = 1, sys._getframe()
+        while frame.f_back is not None and FILES[frame.f_code.co_filename] == OWN:
+            level, frame = level + 1, frame.f_back
+        warnings.warn(SYNCHRONIZES, UserWarning, stacklevel=level)  # as C++ does: at the innermost Python line
 
     def set_debug(self, level: Any) -> None:
         """``torch._C._cuda_set_sync_debug_mode``: 0 says nothing, 1 warns, 2 raises."""
