@@ -36,6 +36,9 @@ names of temporary files and progress bars are left out of it. The programs are 
 *Training* is the processor time of what the program itself does, guarded over bare, *process* that of the whole process, with
 all imports and the report. Bare and guarded runs take turns; a ratio is the median over the pairs, and behind it stands the
 distance between the least and the greatest.
+
+What the guard may spend on looking at memory is a share of wall time: where other work takes the processors, as it did here,
+processor time buys less of the program and the ratios come out larger than on an idle machine.
 """
 
 
@@ -98,6 +101,8 @@ def page(programs: list[Compared], suites: list[SuiteRun]) -> str:
     lines += ["or take many minutes. *Same* compares the outcome of each single test.", ""]
     lines += ["| suite | bare | same | bare time | process |", "|---|---|---|---|---|"]
     lines += map(suite_row, suites)
+    if not suites:
+        lines[-2:] = ["Not run for this page."]
     for one in suites:
         if one.differing:
             lines += ["", f"{one.suite.name}, bare -> guarded:", "", *(f"- {line}" for line in one.differing)]
