@@ -37,7 +37,7 @@ names of temporary files and progress bars are left out of it. The programs are 
 all imports and the report. Bare and guarded runs take turns; a ratio is the median over the pairs, and behind it stands the
 distance between the least and the greatest.
 
-What the guard may spend on looking at memory is a share of wall time: where other work takes the processors, as it did here,
+What the guard may spend on looking at memory is a share of wall time: where other work takes the processors (see the load),
 processor time buys less of the program and the ratios come out larger than on an idle machine.
 """
 
