@@ -36,20 +36,20 @@ class Compared:
 
     def ratio(self, what: str) -> tuple[float, float]:
         """Median of guarded over bare, each pair of neighbours, and the distance between least and most."""
-        pairs = zip(self.bare, self.guarded, strict=True)
-        ratios = [getattr(guarded, what) / getattr(bare, what) for bare, guarded in pairs]
-        return statistics.median(ratios), max(ratios) - min(ratios)
+        pairs = ((getattr(one, what), getattr(two, what)) for one, two in zip(self.bare, self.guarded, strict=True))
+        ratios = [guarded / bare for bare, guarded in pairs if bare and guarded]  # a run that failed has no time
+        return (statistics.median(ratios), max(ratios) - min(ratios)) if ratios else (0.0, 0.0)
 
     def middle(self, what: str) -> float:
         """Median of the bare runs."""
-        return statistics.median(getattr(outcome, what) for outcome in self.bare)
+        return statistics.median(getattr(outcome, what) or 0.0 for outcome in self.bare)
 
     def difference(self) -> list[str]:
-        """Lines that the first guarded run that differs printed otherwise."""
-        for outcome in self.guarded:
+        """Lines that the first run that differs from the first bare one printed otherwise."""
+        for outcome in (*self.bare, *self.guarded):
             if outcome.told != self.bare[0].told:
                 one, two = ("\n".join(map(str, told)).splitlines() for told in (self.bare[0].told, outcome.told))
-                return list(difflib.unified_diff(one, two, "bare", "guarded", lineterm="", n=0))[:40]
+                return list(difflib.unified_diff(one, two, "first bare", "this one", lineterm="", n=0))[:40]
         return []
 
 
