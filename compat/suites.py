@@ -33,8 +33,8 @@ class Suite:
 STABLE_BASELINES = tuple(
     f"tests/test_{name}.py"
     for name in (
-        "buffers", "deterministic", "distributions", "gae", "n_step_replay", "predict", "run", "spaces", "train_eval_mode",
-        "vec_envs", "vec_normalize",
+        "buffers", "custom_policy", "deterministic", "gae", "n_step_replay", "predict", "run", "save_load", "sde", "spaces",
+        "train_eval_mode", "vec_normalize",
     )
 )  # fmt: skip
 """Where tensors and arrays meet; the whole suite takes an hour."""
