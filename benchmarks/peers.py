@@ -247,7 +247,10 @@ What the figures do not say:
   explicit `torch.cuda.synchronize()` nor anything of host memory. Where all you ask is "does this loop wait", use it.
 - **`torch.profiler`** measures: kernels, times, overlap, memory, what the device did meanwhile. Nothing here does that. A
   read shows as `aten::item` among all other operations, with the function it stood in and the line at which that function
-  begins; which of them is a mistake is yours to see. Use it to learn where time goes.
+  begins; which of them is a mistake is yours to see. Use it to learn where time goes. Where
+  a case gave no answer under it, the tool need not be to blame for the program: in the one such case that was looked into,
+  PyTorch 2.13 raised `UnicodeDecodeError` when the stack events were read back, also without the guard; which cases are hit
+  changes from run to run.
 - **`DebugMode`** lists every operation with shapes, also inside C++ and in backward, and can hash tensors to find where two
   runs part. In-place writes are in its list; that an array shares the memory, and writes through the array, are not.
 - **Anomaly detection** names the forward line of a backward that fails or makes NaN, which the guard does not look for. Values
@@ -270,7 +273,7 @@ def page(scores: Score, cases: list[Case], seconds: float) -> str:
     lines += [f"| {kind} | {' | '.join(scores.cell(tool, kind) for tool in TOOLS)} |" for kind in kinds]
     died = "; ".join(f"`{tool}`: {', '.join(names)}" for tool, names in scores.died.items())
     if died:
-        lines += ["", f"Cases that did not run to their end, or not within {LIMIT_S} s, under a tool: {died}."]
+        lines += ["", f"Cases without an answer under a tool, or not within {LIMIT_S} s (see below): {died}."]
     return "\n".join(lines) + "\n" + FOOT
 
 
