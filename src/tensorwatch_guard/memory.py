@@ -216,11 +216,11 @@ class Memory:
         if self.mode != "off":
             self.writes.peek(address, now(at))
 
-    def glance(self, address: int, code: CodeType, lasti: int) -> bool:
-        """The short way of ``peek``, False where it does not do."""
+    def glance(self, address: int, code: CodeType, lasti: int, at: Trail | None) -> bool:
+        """The short way of ``peek``, False where it does not do. ``at``: None where the code is the user's own."""
         if self.hazards.in_flight:
             return False
-        return self.mode == "off" or self.writes.glance(address, code, lasti)
+        return self.mode == "off" or self.writes.glance(address, code, lasti, at)
 
     def boundary(self, at: Trail, phase: int = 0, *, final: bool = False) -> None:
         """Everything shared is looked at. ``final``: at a guard's exit, which has no place in the user's code."""

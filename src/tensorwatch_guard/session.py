@@ -300,7 +300,7 @@ class Session:
         if memory is None:
             return
         address = tensor.untyped_storage().data_ptr()
-        if at is not None or not memory.glance(address, frame.f_code, frame.f_lasti):
+        if not memory.glance(address, frame.f_code, frame.f_lasti, at):
             memory.peek(address, at or self.trail(frame))
 
     def peek_at(self, at: Trail, tensor: torch.Tensor) -> None:
@@ -308,7 +308,8 @@ class Session:
         if self.memory is not None:
             with torch._C.DisableTorchFunction():
                 address = tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided else None
-            self.memory.peek(address, at)
+            if address is None or at.code is None or not self.memory.glance(address, at.code, at.lasti, at):
+                self.memory.peek(address, at)
 
     def boundary(self, at: Trail, phase: int = 0, *, final: bool = False) -> None:
         """Everything shared is looked at. ``phase``: of the call that stands there, see ``sharing/moments.py``."""

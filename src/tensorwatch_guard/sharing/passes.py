@@ -9,7 +9,6 @@ from __future__ import annotations
 from types import CodeType
 from typing import Final
 
-from ..sites import Trail
 from .moments import END, Moment
 
 MOST: Final = 20_000
@@ -42,6 +41,3 @@ class Passes:
             for end in (before.trail, after.trail)
             if end.code is not None
         )
-
-
-__all__ = ["Passes", "Trail"]

@@ -27,7 +27,7 @@ from .escalation import Escalation
 from .fingerprints import BLOCK
 from .graph import sequence_number
 from .ledger import Alias, Ledger, Piece, is_live, version_probe
-from .moments import Moment, Mutation, moment_of, tick
+from .moments import Moment, Mutation, Stamp, moment_of, tick
 from .nursery import BIRTH_SIZE, Newborn
 from .owners import MOVED, Lender, Owner
 from .passes import Passes
@@ -242,7 +242,7 @@ class Writes:
             if self.escalation is not None:
                 self.escalation.after_look(moment)
 
-    def glance(self, address: int, code: CodeType, lasti: int) -> bool:
+    def glance(self, address: int, code: CodeType, lasti: int, at: Trail | None) -> bool:
         """The short way of ``peek``: False where something differs or is followed, and the long way has to be taken."""
         if not self.bears or (self._whole and self._large()):
             return False
@@ -251,10 +251,15 @@ class Writes:
         self._reads = reads = self._reads + 1
         passing = reads < FRESH or not reads & 3
         known = self.ledger.first_at(address)
-        stamp = (code, lasti, get_ident(), sequence_number(), tick()) if passing or known is not None else None
+        stamp: Stamp | None = None
+        serial = 0
+        if passing or known is not None:
+            serial = tick()
+            raw = get_ident(), sequence_number()
+            stamp = (code, lasti, *raw, serial) if at is None else Moment(at, *raw, 0, serial)
         if self.young and not self.young.look_at(address, stamp if passing else None):
             self._reads = 0
-            self._event = stamp[4] if stamp is not None else 0
+            self._event = serial
             return False
         if stamp is not None and self.ledger.pieces:
             found = self.contents.peek(known, stamp=stamp, passing=passing)
@@ -262,8 +267,8 @@ class Writes:
                 self._reads = 0
                 with self.lock:
                     self.verdicts.report(found, moment_of(stamp))
-        if reads == 1 and stamp is not None:  # in a row, one is enough to know that the line was passed
-            self.passes.note(code, lasti, stamp[4])
+        if reads == 1 and serial:  # in a row, one is enough to know that the line was passed
+            self.passes.note(*((code, lasti) if at is None else (at.code, at.lasti)), serial)
         return True
 
     def _large(self) -> bool:
