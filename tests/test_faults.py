@@ -17,6 +17,7 @@ from tensorwatch_guard.memory import Memory
 from tensorwatch_guard.report.model import Report
 from tensorwatch_guard.running import RUNNING
 from tensorwatch_guard.session import Session
+from tensorwatch_guard.steps import Steps
 
 
 class BugError(Exception):
@@ -60,7 +61,7 @@ BUGS: dict[str, tuple[Any, str, Callable[[], Any]]] = {
     "a refusal": (Session, "emit", _refused),
     "a look at all memory": (Memory, "torch_boundary", _train),
     "a backward": (Memory, "before_backward", _train),
-    "a step": (Session, "optimizer_stepped", _train),
+    "a step": (Steps, "stepped", _train),
     "the last look": (Memory, "boundary", lambda: torch.ones(2).numpy().sum()),
 }
 

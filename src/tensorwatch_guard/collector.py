@@ -66,6 +66,7 @@ class Tally:
         "trail",
         "unit_bytes",
         "via",
+        "watch_at",
     )
 
     def __init__(self, kind: Kind, op: str, trail: Trail, step: int) -> None:
@@ -98,6 +99,8 @@ class Tally:
         self.serial = 0
         self.passed = 0
         """Aliases that were counted and not watched."""
+        self.watch_at = 0
+        """Aliases before this one are not watched: see ``sharing/sampling.py``."""
 
     def link(self, role: str, kind: Kind, op: str, trail: Trail, extra: Trail | None = None) -> None:
         """Another happening that belongs to this one's story. ``extra``: the other end of its interval."""

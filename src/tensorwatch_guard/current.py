@@ -60,7 +60,8 @@ class Here:
     """One thread's state. ``busy`` is set while our own code runs torch or NumPy calls that must not be seen."""
 
     __slots__ = (
-        "busy", "due", "generation", "kept", "name", "open", "sample", "shards", "step_reads", "stepping", "told", "traced",
+        "busy", "due", "generation", "kept", "name", "open", "sample", "shards", "step_looks", "step_reads", "stepping", "told",
+        "traced",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -75,6 +76,8 @@ class Here:
         self.stepping: Trail | None = None
         """The optimizer's step that runs here: its own reads, ``step_reads`` so far, are told as one."""
         self.step_reads = 0
+        self.step_looks = False
+        """Whether shared memory is looked at around that step."""
         self.due: list[Any] = []
         """What policy has to say once our own work in this thread is done."""
         self.generation = -1

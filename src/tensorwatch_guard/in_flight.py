@@ -59,35 +59,35 @@ class InFlight:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._pending: list[Pending] = []
+        self.pending: list[Pending] = []
 
     def __bool__(self) -> bool:
-        return bool(self._pending)
+        return bool(self.pending)
 
     def start(self, op: str, at: Trail, host: torch.Tensor, *, to_host: bool) -> None:
         """A copy that does not block was started."""
-        del self._pending[: max(len(self._pending) + 1 - MOST_COPIES, 0)]
-        self._pending.append(Pending(op, at, host, to_host))
+        del self.pending[: max(len(self.pending) + 1 - MOST_COPIES, 0)]
+        self.pending.append(Pending(op, at, host, to_host))
         self._session.sharing = True
 
     def written(self, address: int, at: Trail) -> None:
         """Host memory is about to be written by a watched call: the source of a copy under way?"""
-        for one in [one for one in self._pending if one.address == address and not one.to_host]:
+        for one in [one for one in self.pending if one.address == address and not one.to_host]:
             self._tell(one, at)
 
     def read(self, address: int, at: Trail) -> None:
         """Host memory is read: the result of a copy under way?"""
-        for one in [one for one in self._pending if one.address == address and one.to_host]:
+        for one in [one for one in self.pending if one.address == address and one.to_host]:
             self._tell(one, at)
 
     def synchronized(self, at: Trail) -> None:
         """The host waited: all copies are done. Sources that were written meanwhile are told now."""
-        for one in [one for one in self._pending if not one.to_host and one.overwritten()]:
+        for one in [one for one in self.pending if not one.to_host and one.overwritten()]:
             self._tell(one, at)
-        self._pending.clear()
+        self.pending.clear()
 
     def _tell(self, one: Pending, at: Trail) -> None:
-        self._pending.remove(one)
+        self.pending.remove(one)
         what = "read before the copy was done" if one.to_host else "source written while the copy was under way"
         tallies = self._session.emit(
             "hazard",
@@ -101,4 +101,4 @@ class InFlight:
 
     def clear(self) -> None:
         """The session is over."""
-        self._pending.clear()
+        self.pending.clear()

@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
 
-from .hazards import WRITE, Hazards
-from .sharing.differences import describe
-from .sharing.moments import BEGIN, Moment, Mutation, now
+from .hazards import Hazards
+from .sharing.moments import BEGIN, Moment, now
 from .sharing.nursery import BIRTH_SIZE
 from .sharing.owners import Owner, is_file_backed, is_lent_again, last_array, owner_of, region_of
-from .sharing.sampling import ALWAYS, is_watched
-from .sharing.states import State, States
+from .sharing.sampling import ALWAYS, next_watched
+from .sharing.states import States
 from .sharing.writes import Writes
 from .sites import NOWHERE, Trail, trail
+from .telling import Telling, alias_details
 from .words import Region, Site
 
 if TYPE_CHECKING:
-    from types import CodeType, FrameType
+    from types import CodeType
 
     from .collector import Tally
     from .current import Here
@@ -34,20 +35,18 @@ if TYPE_CHECKING:
 
 _LEFT: Final[list[object]] = []
 """What a forked child was born with."""
-STATE: Final = "Module.state_dict"
 CENSUS: Final = "shared before the guard"
 MODES: Final = ("off", "check", "auto", "exact")
 
 
-def alias_details(direction: str, region: Region, tensor: torch.Tensor) -> dict[str, Any]:
-    """What an alias finding says of its first happening."""
-    return {
-        "direction": direction,
-        "shape": list(region.shape),
-        "dtype": region.dtype,
-        "nbytes": tensor.numel() * region.itemsize,
-        "requires_grad": bool(tensor.requires_grad),
-    }
+def takes_turn(tally: Tally) -> bool:
+    """Whether the alias that was just counted is one of its line's that are watched."""
+    count = tally.count
+    if count < tally.watch_at:
+        return False
+    if count >= ALWAYS:
+        tally.watch_at = next_watched(count)
+    return True
 
 
 class Memory:
@@ -56,9 +55,11 @@ class Memory:
     def __init__(self, session: Session, mode: str, share: float = 0.02) -> None:
         self.session = session
         self.mode = mode
-        self.writes = Writes(self._mutated, self._moved, share, mode)
-        self._cases: dict[object, list[Tally]] = {}
+        self.telling = Telling(session)
+        self.writes = Writes(self.telling.mutated, self._moved, share, mode)
+        self.attention = self.writes.attention
         self.hazards = Hazards(session, self.writes)
+        self.telling.suspect = self.hazards.suspect
         self.states = States()
 
     def _moved(self, piece: Piece, moment: Moment) -> None:
@@ -86,7 +87,7 @@ class Memory:
             implicit=row.implicit,
             details=lambda: alias_details(direction, region, tensor),
         )
-        if tallies and not is_watched(tallies[0].count) and self.bears:
+        if tallies and self.bears and not takes_turn(tallies[0]):
             for tally in tallies:
                 tally.passed += 1
             return
@@ -122,47 +123,49 @@ class Memory:
 
     @property
     def bears(self) -> bool:
-        """Whether small aliases may go the short way."""
-        escalation = self.writes.escalation
-        return escalation is None or not escalation.is_awake
+        """Whether small aliases may go the short way: not while something is followed."""
+        return not self.attention.awake
 
     def born(
         self,
         here: Here,
         row: Operation,
         direction: str,
-        frame: FrameType,
-        at: Trail | None,
+        key: tuple[object, ...],
+        at: Trail | tuple[CodeType, int],
         tensor: torch.Tensor,
         array: np.ndarray[Any, Any] | None,
         seen: torch.Tensor,
-    ) -> None:
-        """The short way of an alias: counted like a read, held in the nursery. ``at``: None where ``frame`` is the user's."""
+    ) -> bool:
+        """The short way of an alias: counted like a read, held in the nursery if it is watched, which is returned.
+
+        ``at``: code and instruction, where they are the user's own.
+        """
         session = self.session
-        code, lasti = frame.f_code, frame.f_lasti
         if here.generation != session.generation:
             session.refresh(here)
-        key = (row.name, id(code), lasti) if at is None else (row.name, *at.key)
-        nbytes = tensor.nbytes
+        nbytes: int = tensor.nbytes
         watched = True
         for shard, collector in here.shards:
             tally = shard.get(key)
             if tally is None:
-                tally = collector.open(shard, key, "alias", row.name, at or Trail(code, lasti, None, -1), session.step)
+                trail = at if isinstance(at, Trail) else Trail(*at, None, -1)
+                tally = collector.open(shard, key, "alias", row.name, trail, session.steps.now)
                 tally.details = alias_details(direction, region_of(tensor), seen)
             tally.count += 1
-            tally.last_step = session.step
+            tally.last_step = session.steps.now
             tally.nbytes += nbytes
             if tally.threads is not None:
                 tally.in_task()
-            if tally.count > ALWAYS and watched and not is_watched(tally.count):
+            if not takes_turn(tally):
                 watched = False
                 tally.passed += 1
             if collector.heed is not None:
                 collector.heed(tally, False)
         if watched:
-            self._bear(row.name, direction, at or (code, lasti), tensor, array, 0 < nbytes <= BIRTH_SIZE)
+            self._bear(row.name, direction, at, tensor, array, 0 < nbytes <= BIRTH_SIZE)
             session.sharing = True
+        return watched
 
     def _bear(
         self,
@@ -204,9 +207,14 @@ class Memory:
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
+    def is_due(self, at: Trail, phase: int, *, comes_first: bool = False) -> bool:
+        """Whether a boundary that stands there looks at anything, see ``sharing/pace.py``."""
+        return self.mode != "off" and self.writes.is_due(at, phase, comes_first)
+
     def before_backward(self, at: Trail, roots: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor] | None) -> None:
         """Look at all memory, then for values that the graph saved before a write autograd did not see."""
-        self.boundary(at, BEGIN)
+        if self.is_due(at, BEGIN, comes_first=True):
+            self.boundary(at, BEGIN)
         self.hazards.before_backward(at, roots, inputs)
 
     def peek(self, address: int | None, at: Trail) -> None:
@@ -218,19 +226,31 @@ class Memory:
 
     def glance(self, address: int, code: CodeType, lasti: int, at: Trail | None) -> bool:
         """The short way of ``peek``, False where it does not do. ``at``: None where the code is the user's own."""
-        if self.hazards.in_flight:
+        if self.hazards.in_flight.pending:
             return False
         return self.mode == "off" or self.writes.glance(address, code, lasti, at)
+
+    def knows(self, address: int) -> bool:
+        """Whether a storage that begins there is shared."""
+        return address in self.writes.ledger.by_address or address in self.writes.young.nursery.by_address
+
+    def passes_by(self, address: int, code: CodeType, lasti: int) -> bool:
+        """Whether a read needs no look at all."""
+        return not self.hazards.in_flight.pending and self.writes.passes_by(address, code, lasti)
 
     def boundary(self, at: Trail, phase: int = 0, *, final: bool = False) -> None:
         """Everything shared is looked at. ``final``: at a guard's exit, which has no place in the user's code."""
         if self.mode != "off":
+            began = perf_counter_ns()
             self.writes.boundary(now(NOWHERE if final else at, phase), whole=final)
+            self.writes.pace.spend(perf_counter_ns() - began)
 
     def torch_boundary(self, at: Trail, phase: int, *, wrote: bool) -> None:
         """What torch itself may write is looked at. ``wrote``: it has just done so, whatever the version counters say."""
         if self.mode != "off":
+            began = perf_counter_ns()
             self.writes.torch_boundary(now(at, phase), wrote=wrote)
+            self.writes.pace.spend(perf_counter_ns() - began)
 
     @property
     def last_serial(self) -> int:
@@ -239,7 +259,7 @@ class Memory:
 
     def missed(self) -> str:
         """What of the shared memory was not compared, in words; empty where all of it was."""
-        missed = self.writes.contents.missed()
+        missed = {**self.writes.contents.missed(), "boundaries_at_rest": self.writes.pace.rested}
         parts = [f"{count} {name.replace('_', ' ')}" for name, count in missed.items() if count]
         return ", ".join(parts)
 
@@ -261,91 +281,12 @@ class Memory:
                 spots.append(f"writes to {count} pieces of shared memory could not be followed by line: {reason}")
         return spots
 
-    def _mutated(self, mutation: Mutation) -> None:
-        at = mutation.after.trail
-        if mutation.unseen:
-            self.hazards.suspect(mutation)
-        before = mutation.since
-
-        def details() -> dict[str, Any]:
-            region, elements, old, new = describe(mutation.piece.region, mutation.change)
-            return {
-                "writer": mutation.writer,
-                "exact": mutation.exact,
-                "between": None if before is None else (before, at),
-                **({"since": mutation.turned_since} if mutation.turned_since is not None else {}),
-                "region": region,
-                "elements": elements,
-                "before": old,
-                "after": new,
-                "seen_by": [mutation.by],
-                **({"inside": True} if mutation.inside else {}),
-            }
-
-        tallies = self.session.emit(
-            "mutation",
-            WRITE,
-            at,
-            key=None if before is None else before.key,
-            nbytes=mutation.change.last - mutation.change.first,
-            details=details,
-            thread=mutation.thread or None,
-        )
-        for tally in tallies:
-            tally.extra = before
-            tally.memory |= {(mutation.piece.region.dtype, len(mutation.piece.region.shape))}
-            if tally.details.get("writer") != mutation.writer:
-                tally.more["writer"] = tally.more.get("writer", 0) + 1
-            for alias in mutation.aliases:
-                tally.link("shared-by", "alias", alias.op, alias.trail)
-        self._fold(mutation, tallies)
-
-    def _fold(self, mutation: Mutation, tallies: list[Tally]) -> None:
-        """One bug is told once: an interval gives way to the line that was found in it."""
-        if not mutation.exact:
-            for case in mutation.cases:
-                known = self._cases.setdefault(case, [])
-                known += [tally for tally in tallies if tally not in known]
-            return
-        for tally in tallies:
-            place = mutation.after.trail.place
-            if place is not None and place.lasti >= 0 and tally.trail.place is not None and tally.trail.place.lasti < 0:
-                tally.trail = mutation.after.trail  # now the columns are known, too
-        for case in mutation.cases:
-            for interval in self._cases.get(case, ()):
-                interval.into = interval.into or next((t for t in tallies if t.owner is interval.owner), None)
-
     # -- states of modules ---------------------------------------------------------------------------------------------
 
     def state_used(self, value: Any, op: str, at: Trail) -> None:
         """A state is about to be loaded or saved: was it written since it was taken?"""
         for state in self.states.used(value, at):
-            self._state_followed(state, op, at)
-
-    def _state_followed(self, state: State, op: str, at: Trail) -> None:
-        emit, written = self.session.emit, state.after or at
-        before = None if state.exact else state.before
-        emit(
-            "alias", STATE, state.at, nbytes=state.nbytes,
-            details={"direction": "module->state_dict", "nbytes": state.nbytes, "tensors": state.tensors},
-        )
-        mutations = emit(
-            "mutation", WRITE, written, key=("state", before and before.key),
-            details={
-                "writer": "torch", "exact": state.exact, "between": None if before is None else (before, written),
-                "region": state.name, "elements": None, "seen_by": ["check"],
-            },
-        )
-        for tally in mutations:
-            tally.extra = before
-            tally.link("shared-by", "alias", STATE, state.at)
-        hazards = emit(
-            "hazard", op, at, key="followed-state",
-            details={"type": "followed-state", "certain": True, "node": None, "entry": state.name},
-        )
-        for tally in hazards:
-            tally.link("written-by", "mutation", WRITE, written, before)
-            tally.link("shared-by", "alias", STATE, state.at)
+            self.telling.followed_state(state, op, at)
 
     # -- ends ----------------------------------------------------------------------------------------------------------
 

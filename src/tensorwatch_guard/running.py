@@ -63,7 +63,7 @@ class Running:
     @property
     def step(self) -> int:
         """Steps of the process so far."""
-        return self.session.step
+        return self.session.steps.now
 
     @property
     def patched(self) -> list[str]:
@@ -82,7 +82,7 @@ class Running:
             if first:
                 self._begin(opened.config.writes)
             else:
-                self.session.keep_steps()
+                self.session.steps.keep()
                 if self.session.memory is not None:
                     self.session.memory.raise_mode(opened.config.writes, now(at))
             self._open.append(collector)
@@ -210,6 +210,7 @@ class Running:
         if self._install is None:
             self._install = installation()
         try:
+            self._install.watch_devices(session.devices)
             if not self._install.in_place:
                 self._install.start()
                 self._optimizers.start()
@@ -235,6 +236,8 @@ class Running:
         with self.lock:
             if self._open:
                 self.session.look_for_devices()
+                if self._install is not None:
+                    self._install.watch_devices(self.session.devices)
                 self._trace.stop()
                 self._traced = self._trace.start(self.session.backends)
 
@@ -261,7 +264,7 @@ class Running:
 
     def step_by_hand(self) -> None:
         """``g.step()``."""
-        self.session.stepped_by_hand()
+        self.session.steps.stepped_by_hand()
 
     def check(self, asking: guard, collector: Collector, at: Trail) -> Any:
         """A boundary asked for; the mutations found since the last one that was asked for."""
@@ -290,7 +293,7 @@ class Running:
         memory = self.session.memory
         live = memory.live(self._first_alias.get(collector, 0)) if memory is not None else {}
         cuts = memory.writes.cuts if memory is not None else {}
-        steps = self.session.step - collector.first
+        steps = self.session.steps.now - collector.first
         found, remarks = without_ignored(self.session, collector, findings(collector, live, steps, cuts))
         if collector.policy is not None and collector.policy.over:
             remarks += stale_allowances(collector, everywhere=asked.is_process_report)
@@ -310,7 +313,7 @@ class Running:
         run = RunInfo()
         notices: tuple[Notice, ...] = ()
         with suppress_faults("report"):
-            run = self._run_info(asked, collector, self.session.step - collector.first)
+            run = self._run_info(asked, collector, self.session.steps.now - collector.first)
         with suppress_faults("report"):
             notices = self._notices(collector)
         return Report(run=run, notices=notices or (Notice("TWG901", f"report: {type(fault).__name__}: {fault}"),))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 import threading
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from time import perf_counter_ns
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +17,8 @@ import torch
 
 from .collector import Collector, Shard, Tally
 from .current import LOCAL, Happening, Here
-from .sites import FILES, USER, Trail, from_signal_handler, is_stand_in, trail
+from .sites import FILES, Trail, from_signal_handler, trail
+from .steps import Steps
 
 if TYPE_CHECKING:
     from .memory import Memory
@@ -58,7 +59,7 @@ class Session:
     def __init__(self) -> None:
         self.collectors: tuple[Collector, ...] = ()
         self.generation = 0
-        self.step = 0
+        self.steps = Steps()
         self.strict = False
         """Some open guard has a level or a limit that acts at once: ``gate`` is asked ahead of each call."""
         self.heeded = False
@@ -93,10 +94,6 @@ class Session:
         """When ``beat`` is to be called, by ``perf_counter_ns``; 0 where nobody waits for it."""
         self.beat: Callable[[], None] | None = None
         """Writes part files and report files on the way: no thread does it, the events do."""
-        self._steps: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
-        self._by_hand = False
-        self._most = 0
-        self._floor = 0
 
     # -- collectors ----------------------------------------------------------------------------------------------------
 
@@ -121,33 +118,9 @@ class Session:
         here.shards = tuple(shards)
         here.generation = generation
 
-    # -- steps ---------------------------------------------------------------------------------------------------------
-
-    def optimizer_stepped(self, optimizer: object) -> None:
-        """A step is a step of the optimizer that has stepped most often, unless somebody counts by hand."""
-        count = self._steps.get(optimizer, 0) + 1
-        self._steps[optimizer] = count
-        if not self._by_hand and count > self._most:
-            self._most = count
-            self.step += 1
-
-    def stepped_by_hand(self) -> None:
-        """``g.step()``: from now on only these count."""
-        if not self._by_hand:
-            self._by_hand = True
-            self.step = self._floor
-        self.step += 1
-
-    def keep_steps(self) -> None:
-        """A guard is entered: the steps so far are behind it, however the next ones are counted."""
-        self._floor = self.step
-
     def reset(self) -> None:
         """The last guard is closed: the next one starts afresh."""
-        self._steps = weakref.WeakKeyDictionary()
-        self._by_hand = False
-        self._most = 0
-        self.keep_steps()
+        self.steps.reset()
         self.backwards = []
         self.faults, self.overhead_ns = {}, 0
 
@@ -195,9 +168,6 @@ class Session:
 
     def trail(self, frame: FrameType) -> Trail:
         """Site and origin of a call; on autograd's own threads, where no user frame stands, the open backward's."""
-        code = frame.f_code
-        if FILES[code.co_filename] == USER and not is_stand_in(code):
-            return Trail(code, frame.f_lasti, None, -1)
         found = trail(frame)
         if found.code is None and self.backwards and torch._C._current_graph_task_id() != -1:
             return self.backwards[-1]
@@ -231,10 +201,10 @@ class Session:
         for shard, collector in here.shards:
             tally = shard.get(full)
             if tally is None:
-                tally = collector.open(shard, full, kind, op, at, self.step)
+                tally = collector.open(shard, full, kind, op, at, self.steps.now)
                 tally.implicit, tally.via, tally.grant = implicit, via, grant
             tally.count += 1
-            tally.last_step = self.step
+            tally.last_step = self.steps.now
             tally.nbytes += nbytes
             tally.blocked_ns += blocked_ns
             tally.blocking += blocking
@@ -255,7 +225,7 @@ class Session:
         return tallies
 
     def count_read(
-        self, here: Here, key: Any, row: Operation, frame: FrameType, tensor: torch.Tensor,
+        self, here: Here, key: Any, row: Operation, at: Trail, unit_bytes: int = 0,
         shards: tuple[tuple[Shard, Collector], ...] = (),
     ) -> None:  # fmt: skip
         """A read that has no tally yet in ``shards``; for all shards one that is allowed, and one where they are stale."""
@@ -264,14 +234,13 @@ class Session:
         grant = self.grants.get() if self.grants is not None else None
         if grant is not None:
             key = (key, grant)
-        at = self.trail(frame)
         for shard, collector in shards or here.shards:
             tally = shard.get(key)
             if tally is None:
-                tally = collector.open(shard, key, "read", row.name, at, self.step)
-                tally.implicit, tally.unit_bytes, tally.grant = row.implicit, tensor.element_size(), grant
+                tally = collector.open(shard, key, "read", row.name, at, self.steps.now)
+                tally.implicit, tally.unit_bytes, tally.grant = row.implicit, unit_bytes, grant
             tally.count += 1
-            tally.last_step = self.step
+            tally.last_step = self.steps.now
             here.sample = not tally.count & SAMPLE
             if collector.heed is not None:
                 collector.heed(tally, False)
@@ -289,27 +258,36 @@ class Session:
         for shard, collector in here.shards:
             tally = shard.get(key)
             if tally is None:
-                tally = collector.open(shard, key, "read", STEP_READ, at, self.step)
+                tally = collector.open(shard, key, "read", STEP_READ, at, self.steps.now)
                 tally.unit_bytes, tally.grant = STEP_BYTES, grant
             tally.count += count
-            tally.last_step = self.step
+            tally.last_step = self.steps.now
 
-    def peek(self, frame: FrameType, tensor: torch.Tensor, at: Trail | None) -> None:
-        """After a read: the memory at hand and the next few aliases in turn. ``at``: its place, None for the user's own."""
+    def peek(self, frame: FrameType, tensor: torch.Tensor, at: Trail | None, often: bool) -> None:
+        """After a read: the memory at hand and the next few aliases in turn.
+
+        ``at``: its place, None for the user's own. ``often``: this line has read so often that it looks at memory at hand only.
+        """
         memory = self.memory
         if memory is None:
             return
         address = tensor.untyped_storage().data_ptr()
-        if not memory.glance(address, frame.f_code, frame.f_lasti, at):
+        code, lasti = (frame.f_code, frame.f_lasti) if at is None or at.code is None else (at.code, at.lasti)
+        if not (often and memory.passes_by(address, code, lasti)) and not memory.glance(address, code, lasti, at):
             memory.peek(address, at or self.trail(frame))
 
-    def peek_at(self, at: Trail, tensor: torch.Tensor) -> None:
+    def peek_at(self, at: Trail, tensor: torch.Tensor, often: bool) -> None:
         """The same for a happening whose place is known."""
-        if self.memory is not None:
-            with torch._C.DisableTorchFunction():
-                address = tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided else None
-            if address is None or at.code is None or not self.memory.glance(address, at.code, at.lasti, at):
-                self.memory.peek(address, at)
+        memory = self.memory
+        if memory is None:
+            return
+        with torch._C.DisableTorchFunction():
+            address = tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided else None
+        code, lasti = at.code, at.lasti
+        if address is not None and code is not None:  # noqa: SIM102 - one test of both is more than mypy follows
+            if (often and memory.passes_by(address, code, lasti)) or memory.glance(address, code, lasti, at):
+                return
+        memory.peek(address, at)
 
     def boundary(self, at: Trail, phase: int = 0, *, final: bool = False) -> None:
         """Everything shared is looked at. ``phase``: of the call that stands there, see ``sharing/moments.py``."""
@@ -320,6 +298,15 @@ class Session:
         """What torch itself may write is looked at. ``wrote``: it has just done so, whatever the version counters say."""
         if self.sharing and self.memory is not None:
             self.memory.torch_boundary(at, phase, wrote=wrote)
+
+    def is_due(self, at: Trail, phase: int) -> bool:
+        """Whether memory is shared, and a boundary that stands there looks at it now."""
+        return self.sharing and self.memory is not None and self.memory.is_due(at, phase)
+
+    def knows(self, tensors: Iterable[torch.Tensor]) -> bool:
+        """Whether the memory of one of these tensors is known to be shared."""
+        memory = self.memory
+        return memory is not None and any(memory.knows(one.untyped_storage().data_ptr()) for one in tensors)
 
     def look_for_devices(self) -> None:
         """Whether this process can have device tensors. Initialises no accelerator: what is built in is enough to ask."""
@@ -345,6 +332,13 @@ class Session:
     def is_violation(self, error: BaseException) -> bool:
         """Whether policy raised it: then it is for the user."""
         return self.violation is not None and isinstance(error, self.violation)
+
+    def timed(self, started: int, stands_for: int = 1) -> None:
+        """Our own work since ``started`` is added to the overhead, as that of so many events."""
+        ended = perf_counter_ns()
+        self.overhead_ns += (ended - started) * stands_for
+        if ended > self.due_ns:
+            self.tick(ended)
 
     def tick(self, now_ns: int) -> None:
         """An event past ``due_ns``: what is kept is written down, so that a killed run leaves a report."""

@@ -110,6 +110,8 @@ class Trail(NamedTuple):
         return site_of(self.origin, self.origin_lasti) if self.origin is not None else None
 
 
+_made: Final = tuple.__new__
+"""Half the price of a named tuple's own constructor."""
 NOWHERE: Final = Trail(None, -1, None, -1)
 
 
@@ -136,14 +138,18 @@ def trail(frame: FrameType | None) -> Trail:
         code = frame.f_code
         kind = files[code.co_filename]
         if kind == USER:
-            if not is_stand_in(code):
-                return Trail(code, frame.f_lasti, origin, origin_lasti)
+            consts = code.co_consts
+            if not consts or consts[0] != STAND_IN:
+                return _made(Trail, (code, frame.f_lasti, origin, origin_lasti, None, False))
         elif kind == LIBRARY:
             if HORIZONS and id(code) in HORIZONS:
                 return NOWHERE
             if origin is None and not is_stand_in(code):
                 origin, origin_lasti = code, frame.f_lasti
         frame = frame.f_back
+        if origin is not None and not HORIZONS:  # the longest part of the way: nothing but the user's frame is looked for
+            while frame is not None and files[frame.f_code.co_filename] != USER:
+                frame = frame.f_back
     return Trail(None, -1, origin, origin_lasti)
 
 

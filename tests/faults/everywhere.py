@@ -45,7 +45,7 @@ KERNEL = {
     # called by probes around the user's call, outside any containment: each is short, and these contain the rest
     "probes/happen.py": {"_first_word", "contained", "_unheard", "refused"},
     "probes/stand_in.py": {"stand_in", "strip"},
-    "probes/spans.py": {"_guarded", "told", "_place"},
+    "probes/spans.py": {"_guarded", "told", "_place", "_due", "_shared", "_step_is_due"},
     "probes/data.py": {"_is_open", "_same", "_begin", "_end", "DataProbe.lift"},
     "probes/ops.py": {"_look", "_watch", "_owed", "_give_back"},
     "probes/plans.py": {"Plan.run"},

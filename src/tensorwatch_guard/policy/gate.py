@@ -52,7 +52,7 @@ def _ask(session: Session, policy: Policy, shard: Shard, call: Any, event: Fores
     tally = shard.get(full)
     new = tally is None
     if tally is None:
-        tally = Tally(event.kind, row.name, at, session.step)
+        tally = Tally(event.kind, row.name, at, session.steps.now)
         tally.implicit, tally.grant, tally.details = row.implicit, grant, dict(event.details)
     tally.count += 1  # as it will be when it has happened
     if policy.passes(tally, event.direction):
@@ -60,7 +60,7 @@ def _ask(session: Session, policy: Policy, shard: Shard, call: Any, event: Fores
         return
     if new:
         tally = _kept(policy, shard, full, tally)
-    tally.last_step = session.step
+    tally.last_step = session.steps.now
     tally.nbytes += event.nbytes
     tally.blocking += event.blocking
     policy.object(tally, reason)

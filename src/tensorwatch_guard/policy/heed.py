@@ -92,7 +92,7 @@ class Policy:
             self._judge(tally, direction, act, waits)
 
     def _awake(self) -> bool:
-        return self.session.step - self.collector.first >= self.config.after
+        return self.session.steps.now - self.collector.first >= self.config.after
 
     def _judge(self, tally: Tally, direction: Direction | None, act: Act | None, waits: Act | None) -> None:
         if (tally.kind == "hazard" and not tally.details.get("certain", True)) or self.passes(tally, direction):
@@ -105,7 +105,7 @@ class Policy:
             elif one.budget is None:
                 self.object(tally, one.reason(tally.kind, tally.count, 0, stopped=False))
             else:
-                step = self.session.step
+                step = self.session.steps.now
                 how_many = one.budget.spend(place_of(tally.trail), step)
                 if how_many > one.budget.limit.n:
                     self.object(tally, one.reason(tally.kind, how_many, step - self.collector.first, stopped=False))
@@ -117,7 +117,7 @@ class Policy:
         if self.records or not self._awake():
             return None
         waits = self._waits if blocking and direction is not None and direction not in self._own else None
-        step = self.session.step
+        step = self.session.steps.now
         for act in (self.acts.get((kind, direction)), waits):
             if act is None or act.setting.level != "error" or (act.setting.implicit_only and not implicit):
                 continue
@@ -156,7 +156,7 @@ class Policy:
 
     def finding(self, tally: Tally) -> Finding | None:
         """The finding that a tally is so far."""
-        steps = self.session.step - self.collector.first
+        steps = self.session.steps.now - self.collector.first
         return finding_of(tally.into or tally, self.collector, steps)
 
     # -- speaking ------------------------------------------------------------------------------------------------------

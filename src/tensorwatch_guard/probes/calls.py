@@ -28,10 +28,12 @@ MAKERS: Final[dict[str, Callable[[Operation], Hook]]] = {
 def installation() -> Installation:
     """All call probes and spans, not yet in place."""
     hooks: list[tuple[str, Hook]] = []
+    of_devices: list[tuple[str, Hook]] = []
     for row in WATCHED:
         hook = MAKERS[row.probe or "absorb"](row)
-        hooks += [(target, hook) for target in row.targets]
+        some = of_devices if row.probe == "move" else hooks
+        some += [(target, hook) for target in row.targets]
     hooks += spans.SPANS
     taken = data.DataProbe()
-    codes = {hook.__code__ for _, hook in hooks} | ops.CODES | taken.codes
-    return Installation(hooks, codes, others=(taken,))
+    codes = {hook.__code__ for _, hook in (*hooks, *of_devices)} | ops.CODES | taken.codes
+    return Installation(hooks, codes, others=(taken,), of_devices=of_devices)

@@ -14,9 +14,11 @@ from typing import Any, Final
 
 import torch
 
+from ..collector import Tally
 from ..current import LOCAL, Happening, Tensor, is_plain, on_cpu
 from ..operations import Operation
 from ..session import SESSION, Session
+from ..sharing.sampling import is_often
 from ..sites import FILES, OWN, TORCH, Trail
 from .hiding import pass_over_us
 from .install import Hook
@@ -80,10 +82,10 @@ class Outcome:
         if memory is not None and memory.hazards.in_flight:
             memory.hazards.in_flight.synchronized(self.trail)
 
-    def peek(self, tensor: Tensor) -> None:
-        """An event that is no boundary: look at the memory at hand."""
+    def peek(self, tensor: Tensor, tallies: list[Tally]) -> None:
+        """An event that is no boundary, counted in ``tallies``: look at the memory at hand."""
         if SESSION.sharing:
-            SESSION.peek_at(self.trail, tensor)
+            SESSION.peek_at(self.trail, tensor, bool(tallies) and is_often(tallies[-1].count))
 
 
 def device_name(tensor: Tensor | None) -> str:

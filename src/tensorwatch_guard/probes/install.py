@@ -165,11 +165,15 @@ class Installation:
         codes: Iterable[CodeType],
         open_to_dynamo: Iterable[CodeType] = (),
         others: Iterable[Layable] = (),
+        of_devices: Iterable[tuple[str, Hook]] = (),
     ) -> None:
-        self._hooks = [(found, hook) for target, hook in hooks if (found := resolve(target)) is not None]
+        self._hooks = _resolved(hooks)
+        self._of_devices = _resolved(of_devices)
+        self._devices = False
         self._codes = codes
         self._open = frozenset(open_to_dynamo)
         self._handles: list[Handle] = []
+        self._device_handles: list[Handle] = []
         self._others = tuple(others)
         self._filled: list[Any] = []
         self._finder = _DynamoFinder(self)
@@ -182,7 +186,7 @@ class Installation:
     @property
     def names(self) -> list[str]:
         """What is patched right now, for ``doctor``."""
-        return [_shown(handle.owner, handle.attribute) for handle in self._handles]
+        return [_shown(handle.owner, handle.attribute) for handle in (*self._handles, *self._device_handles)]
 
     def start(self) -> None:
         """Put the probes in place and be ready for Dynamo."""
@@ -208,6 +212,7 @@ class Installation:
         try:
             for (owner, attribute), hook in self._hooks:
                 self._handles.append(Handle(owner, attribute, hook))
+            self._lay_of_devices()
             for other in self._others:
                 other.lay()
         except BaseException:
@@ -219,8 +224,26 @@ class Installation:
         """Unwrap every target, last first."""
         for other in reversed(self._others):
             other.lift()
-        while self._handles:
-            self._handles.pop().remove()
+        for handles in (self._device_handles, self._handles):
+            while handles:
+                handles.pop().remove()
+
+    def watch_devices(self, there: bool) -> None:
+        """Where no device is, nothing can move: its probes, on calls that every program makes often, are in place only then."""
+        self._devices = there
+        if self.in_place and there:
+            self._lay_of_devices()
+        while self._device_handles and not there:
+            self._device_handles.pop().remove()
+
+    def _lay_of_devices(self) -> None:
+        if self._devices and not self._device_handles:
+            for (owner, attribute), hook in self._of_devices:
+                self._device_handles.append(Handle(owner, attribute, hook))
+
+
+def _resolved(hooks: Iterable[tuple[str, Hook]]) -> list[tuple[tuple[Any, str], Hook]]:
+    return [(found, hook) for target, hook in hooks if (found := resolve(target)) is not None]
 
 
 def _shown(owner: Any, attribute: str) -> str:

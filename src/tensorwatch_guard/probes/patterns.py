@@ -82,9 +82,9 @@ class Patterns:
         """A tensor was copied to another device. Asks no device anything."""
         if direction == "d2d" or not tallies or {source.layout, target.layout} != {torch.strided}:
             return
-        self._to_and_fro(direction, source, target, session.step, tallies)
+        self._to_and_fro(direction, source, target, session.steps.now, tallies)
         if direction == "h2d":
-            self._constant(_value_of(source), at, session.step, tallies)
+            self._constant(_value_of(source), at, session.steps.now, tallies)
             if tallies[0].count == 1 and filled_then_moved(at):
                 _mark(tallies, "fill-then-move")
 
@@ -95,7 +95,7 @@ class Patterns:
             value = data
         elif isinstance(data, list | tuple) and len(data) <= 64 and all(isinstance(one, int | float) for one in data):
             value = tuple(data)
-        self._constant(value, at, session.step, tallies)
+        self._constant(value, at, session.steps.now, tallies)
 
     def _to_and_fro(
         self, direction: Direction, source: torch.Tensor, target: torch.Tensor, step: int, tallies: Sequence[Tally]

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import sys
 from time import perf_counter_ns
+from types import FrameType
 from typing import Any, Final
 
 import torch
 
-from ..current import LOCAL, PLAIN, Tensor, function_mode_on, is_real, on_cpu
+from ..current import LOCAL, PLAIN, Here, Tensor, function_mode_on, is_real, on_cpu
 from ..operations import Operation
 from ..session import SAMPLE, SESSION, Session
+from ..sharing.sampling import PASSING, SEEN_OFTEN, is_often
 from ..sites import FILES, USER
 from .happen import Outcome, refused, watched
 from .install import Hook
@@ -24,6 +26,8 @@ _get_frame: Final = sys._getframe
 _optimizer: Final = sys.modules.get("torch.optim.optimizer")  # no attribute of torch.optim
 _STEPS_OWN: Final = getattr(getattr(_optimizer, "_get_value", None), "__code__", None)
 """What optimizers read their CPU step counts with, one a parameter. They are added up when the step ends (``spans``)."""
+_BUILTIN: Final = frozenset({type(torch.nonzero), type(torch.Tensor.nonzero), type(torch.ones(()).nonzero)})
+"""Functions in Python call others that are watched, too: one happening has to be open for both."""
 _compiler: Final = torch.compiler
 _tracing: Final = torch._C._get_tracing_state
 
@@ -67,28 +71,28 @@ def read(row: Operation) -> Hook:
             sampled += perf_counter_ns()
         try:
             at = None if kind_of_file == USER else session.trail(frame)
-            key = (name, id(code), frame.f_lasti) if at is None else (name, *at.key)
+            # (name, *at.key), without the call
+            key = (name, id(code), frame.f_lasti) if at is None else (name, id(at[0]), at[1], id(at[2]), at[3])
+            often = False
             if here.generation != session.generation or ((grants := session.grants) and grants.get() is not None):
-                session.count_read(here, key, row, frame, instance)
+                session.count_read(here, key, row, at or session.trail(frame), instance.element_size())
             else:
-                step = session.step
+                step = session.steps.now
                 for pair in here.shards:
                     tally = pair[0].get(key)
                     if tally is None:
-                        session.count_read(here, key, row, frame, instance, (pair,))
+                        session.count_read(here, key, row, at or session.trail(frame), instance.element_size(), (pair,))
                         continue
                     tally.count += 1
                     tally.last_step = step
                     here.sample = not tally.count & SAMPLE
+                    often = tally.count > SEEN_OFTEN and tally.count & PASSING != 0
             if session.sharing:
-                session.peek(frame, instance, at)
+                session.peek(frame, instance, at, often)
             if session.beat_at and perf_counter_ns() > session.beat_at:
                 session.pulse()
             if sampled:
-                ended = perf_counter_ns()
-                session.overhead_ns += (ended - sampled) * (SAMPLE + 1)
-                if ended > session.due_ns:
-                    session.tick(ended)
+                session.timed(sampled, SAMPLE + 1)
         except Exception as error:
             session.fault(name, error)
         return result
@@ -103,10 +107,10 @@ def _read_outcome(session: Session, outcome: Outcome) -> None:
         return
     row = outcome.row
     if on_cpu(tensor) and not outcome.waits:
-        session.emit(
+        tallies = session.emit(
             "read", row.name, outcome.trail, nbytes=_nbytes(tensor, row), implicit=row.implicit, via=outcome.via,
         )
-        outcome.peek(tensor)
+        outcome.peek(tensor, tallies)
         return
     outcome.sync(tensor, nbytes=_nbytes(tensor, row))
 
@@ -129,9 +133,70 @@ def look(row: Operation) -> Hook:
             return
         device = next((tensor for tensor in tensors if not on_cpu(tensor)), None)
         if device is None and not outcome.waits:
-            session.emit("read", row.name, outcome.trail, implicit=row.implicit, via=outcome.via)
-            outcome.peek(tensors[0])
+            tallies = session.emit("read", row.name, outcome.trail, implicit=row.implicit, via=outcome.via)
+            outcome.peek(tensors[0], tallies)
         else:
             outcome.sync(device if device is not None else tensors[0])
 
-    return watched(row, outcome_of)
+    long_way = watched(row, outcome_of)
+    session, local = SESSION, LOCAL
+
+    def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        here = local.here
+        subject = instance if instance is not None else (args[0] if args else None)
+        if (
+            type(subject) not in PLAIN
+            or type(wrapped) not in _BUILTIN
+            or session.devices
+            or session.every_read
+            or (session.sharing and session.memory_strict)
+            or here.busy
+            or here.open is not None
+            or not session.collectors
+            or _compiler._is_compiling_flag
+            or function_mode_on()
+            or _tracing() is not None
+            or not is_real(subject)
+        ):
+            return long_way(wrapped, instance, args, kwargs)
+        frame = _get_frame(1)
+        try:
+            result = stand_in(frame)(wrapped, args, kwargs)  # some of these warn
+        except Exception as error:
+            strip(error)
+            refused(row, frame, error, kwargs)
+            raise
+        try:
+            if when == "always" or (callable(when) and when(args if instance is None else (instance, *args), kwargs)):
+                _looked(session, here, row, frame, subject)
+        except Exception as error:
+            session.fault(row.name, error)
+        return result
+
+    return probe
+
+
+def _looked(session: Session, here: Here, row: Operation, frame: FrameType, tensor: Any) -> None:
+    """The short way of a look: counted like a read."""
+    started = perf_counter_ns()
+    at, often = session.trail(frame), False
+    key = (row.name, id(at[0]), at[1], id(at[2]), at[3])
+    if here.generation != session.generation or ((grants := session.grants) and grants.get() is not None):
+        session.count_read(here, key, row, at)
+    else:
+        for pair in here.shards:
+            tally = pair[0].get(key)
+            if tally is None:
+                session.count_read(here, key, row, at, shards=(pair,))
+                continue
+            tally.count += 1
+            tally.last_step = session.steps.now
+            if tally.threads is not None:
+                tally.in_task()
+            often = is_often(tally.count)
+    if session.sharing:
+        session.peek(frame, tensor, at, often)
+    if session.beat_at and started > session.beat_at:
+        session.pulse()
+    session.timed(started)

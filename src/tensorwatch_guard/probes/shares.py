@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from ..current import LOCAL, PLAIN, Tensor, function_mode_on, is_real, on_cpu
+from ..current import LOCAL, PLAIN, Here, Tensor, function_mode_on, is_real, on_cpu
 from ..operations import Operation
 from ..session import SESSION, Session
 from ..sharing.owners import (
@@ -39,6 +39,8 @@ _TO_HOST: Final = "tensor->array"
 _TO_TENSOR: Final = "array->tensor"
 _TO_BUFFER: Final = "tensor->buffer"
 _FROM_BUFFER: Final = "buffer->tensor"
+UNTIMED: Final = 63
+"""Of aliases that are only counted one in so many and one is timed, and lets those who wait for a time have their turn."""
 
 
 def share(row: Operation) -> Hook:
@@ -86,31 +88,48 @@ def _short(row: Operation, long_way: Hook, *, to_array: bool, keywords: bool = F
             strip(error)
             refused(row, frame, error, kwargs)
             raise
-        started = perf_counter_ns()
         try:
-            here.busy = True
-            if to_array:
-                tensor, array = result.base, None
-                shares = type(tensor) is Tensor and tensor.data_ptr() == instance.data_ptr()
-            else:  # memory of torch's own is resizable: then it was copied
-                tensor, array = result, args[0]
-                shares = not keywords or (type(result) is Tensor and not result.untyped_storage().resizable())
-            if shares and tensor.numel():
-                at = None if FILES[frame.f_code.co_filename] == USER else session.trail(frame)
-                memory.born(here, row, direction, frame, at, tensor, array, instance if to_array else result)
+            # memory of torch's own is resizable: then it was copied
+            tensor = result.base if to_array else result
+            nbytes = result.nbytes
+            if type(tensor) is Tensor and nbytes and (not keywords or not result.untyped_storage().resizable()):
+                code = frame.f_code
+                at = None if FILES[code.co_filename] == USER else session.trail(frame)
+                # (name, *at.key), without the call
+                key = (name, id(code), frame.f_lasti) if at is None else (name, id(at[0]), at[1], id(at[2]), at[3])
+                if not _counted(here, key, nbytes):
+                    here.busy, started = True, perf_counter_ns()
+                    array, seen = (None, instance) if to_array else (args[0], result)
+                    watched = memory.born(here, row, direction, key, at or (code, frame.f_lasti), tensor, array, seen)
+                    stands_for = 1 if watched else UNTIMED + 1
+                    here.busy = False
+                    if session.beat_at and started > session.beat_at:
+                        session.pulse()
+                    session.timed(started, stands_for)
         except Exception as error:
             session.fault(name, error)
         finally:
             here.busy = False
-        if session.beat_at and started > session.beat_at:
-            session.pulse()
-        ended = perf_counter_ns()
-        session.overhead_ns += ended - started
-        if ended > session.due_ns:
-            session.tick(ended)
         return result
 
     return probe
+
+
+def _counted(here: Here, key: tuple[object, ...], nbytes: int) -> bool:
+    """Whether this was one of the many aliases of a busy line that are counted and not watched."""
+    if here.generation != SESSION.generation or len(here.shards) != 1:
+        return False
+    tally = here.shards[0][0].get(key)
+    if tally is None or tally.threads is not None:
+        return False
+    count = tally.count + 1
+    if count >= tally.watch_at or not count & UNTIMED:
+        return False
+    tally.count = count
+    tally.passed += 1
+    tally.nbytes += nbytes
+    tally.last_step = SESSION.steps.now
+    return True
 
 
 def build(row: Operation) -> Hook:
@@ -118,23 +137,27 @@ def build(row: Operation) -> Hook:
     long_way = watched(row, _built)
     if row.name == "torch.tensor":
         return _copying(row, long_way)
+    if row.name == "torch.Tensor":  # __new__ gets the class first
+        return _copying(row, long_way, of=frozenset({list, tuple, int}), position=1)
     if row.name == "torch.as_tensor":
         return _short(row, _copying(row, long_way, of=PLAIN), to_array=False, keywords=True)
     return long_way
 
 
-def _copying(row: Operation, long_way: Hook, of: frozenset[type] | None = None) -> Hook:
-    """What copies, or hands back the same tensor, is nothing to tell where nothing can move. ``of``: only of such arguments."""
+def _copying(row: Operation, long_way: Hook, of: frozenset[type] | None = None, position: int = 0) -> Hook:
+    """What copies, or hands back the same tensor, is nothing to tell where nothing can move.
+
+    ``of``: only of such arguments, of which the first is at ``position``.
+    """
     session, local = SESSION, LOCAL
 
     def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
         if (
             session.devices
-            or not args
-            or (of is not None and type(args[0]) not in of)
-            or (isinstance(args[0], Tensor)
-            and type(args[0]) not in PLAIN)
+            or len(args) <= position
+            or (of is not None and type(args[position]) not in of)
+            or (isinstance(args[position], Tensor) and type(args[position]) not in PLAIN)
             or local.here.open is not None
             or function_mode_on()
             or _compiler._is_compiling_flag

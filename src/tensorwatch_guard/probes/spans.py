@@ -60,7 +60,7 @@ def backward(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         raise
     finally:
         session.backwards.remove(trail)
-    if session.sharing:
+    if _due(session, trail, END):
         told(session, lambda: session.torch_boundary(trail, END))
     here.stepping = stepping
     return result
@@ -79,9 +79,11 @@ def next_batch(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         return wrapped(*args, **kwargs)
     frame = _get_frame(1)
     trail = _place(session, frame)
-    told(session, lambda: session.boundary(trail, BEGIN))
+    if _due(session, trail, BEGIN):
+        told(session, lambda: session.boundary(trail, BEGIN))
     result = stand_in(frame)(wrapped, args, kwargs)
-    told(session, lambda: session.boundary(trail, END))
+    if _due(session, trail, END):
+        told(session, lambda: session.boundary(trail, END))
     return result
 
 
@@ -92,6 +94,8 @@ def silent_write(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     if not session.sharing or not session.collectors or LOCAL.here.busy or _compiler._is_compiling_flag:
         return wrapped(*args, **kwargs)
     if len(args) > 5 and (args[3] is None or not args[5]):  # no running statistics, or only read: in evaluation
+        return wrapped(*args, **kwargs)
+    if not _shared(session, (*args[3:5], *kwargs.values())):
         return wrapped(*args, **kwargs)
     frame = _get_frame(1)
     trail = _place(session, frame)
@@ -107,6 +111,25 @@ def silent_write(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         raise
     told(session, lambda: session.torch_boundary(trail, END, wrote=True))
     return result
+
+
+def _due(session: Session, trail: Trail, phase: int) -> bool:
+    """Whether a boundary looks now."""
+    try:
+        return session.is_due(trail, phase)
+    except Exception as error:
+        session.fault("span", error)
+        return False
+
+
+def _shared(session: Session, values: tuple[object, ...]) -> bool:
+    """Whether the memory of some tensor among them is known to be shared."""
+    try:
+        with torch._C.DisableTorchFunction():
+            return session.knows(value for value in values if isinstance(value, Tensor))
+    except Exception as error:
+        session.fault("span", error)
+        return False
 
 
 def _place(session: Session, frame: FrameType) -> Trail:
@@ -184,15 +207,30 @@ def _before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     memory = session.memory
     if memory is not None and memory.states:
         told(session, lambda: memory.states.look(trail))
-    if session.sharing:
+    here.step_looks = session.sharing and _step_is_due(session, optimizer, trail)
+    if here.step_looks:
         told(session, lambda: session.torch_boundary(trail, BEGIN))
         if session.memory is not None and not args[1:] and not kwargs:  # a closure is the user's code
             session.memory.writes.torch_writing = True
 
 
+def _step_is_due(session: Session, optimizer: Any, trail: Trail) -> bool:
+    """Whether memory is looked at around a step: always where only a look right after it knows who wrote."""
+    try:
+        return _is_fused(optimizer) or session.is_due(trail, BEGIN)
+    except Exception as error:
+        session.fault("span", error)
+        return False
+
+
+def _is_fused(optimizer: Any) -> bool:
+    """Whether it writes where no version counter sees it."""
+    return bool(optimizer.defaults.get("fused"))
+
+
 def _silently_written(optimizer: Any) -> frozenset[int]:
     """Where the parameters lie that a fused optimizer has written."""
-    if not optimizer.defaults.get("fused"):
+    if not _is_fused(optimizer):
         return frozenset()
     every = (parameter for group in optimizer.param_groups for parameter in group["params"])
     return frozenset(parameter.data_ptr() for parameter in every if parameter.grad is not None)
@@ -206,14 +244,14 @@ def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
         return
     def step() -> None:
         session.count_step_reads(here)
-        if session.sharing:
+        if here.step_looks:
             session.torch_boundary(session.trail(frame), END, wrote=True)
-        if session.memory is not None and optimizer.defaults.get("fused"):
+        if session.memory is not None and _is_fused(optimizer):
             session.memory.hazards.fused_step(session.trail(frame), optimizer)
             session.sharing = True
         if session.memory is not None and session.memory.states:
             session.memory.states.look(session.trail(frame), after_step=True, addresses=_silently_written(optimizer))
-        session.optimizer_stepped(optimizer)
+        session.steps.stepped(optimizer)
 
     here, frame = LOCAL.here, _get_frame(1)
     told(session, step)

@@ -71,7 +71,7 @@ def _begin(session: Session, plan: Plan, args: Sequence[Any], kwargs: Mapping[st
     if memory is None or memory.mode == "off":
         return None
     writes = memory.writes
-    if writes.escalation is not None and writes.escalation.is_awake:
+    if writes.attention.awake:
         return None  # a follower compares the same memory by line
     row = BY_OVERLOAD[plan.name]
     if row is not None and row.writes_when is not None and not row.writes_when(args, kwargs):
@@ -79,13 +79,9 @@ def _begin(session: Session, plan: Plan, args: Sequence[Any], kwargs: Mapping[st
     with _without_functions():
         tensors = tensors_at(plan.silent, args, kwargs)
         addresses = dict.fromkeys(one.untyped_storage().data_ptr() for one in tensors if one.is_cpu and one.numel())
-    if not any(True for address in addresses if _known(writes, address)):
+    if not any(memory.knows(address) for address in addresses):
         return None
     return Look(writes, addresses, session.trail(_get_frame(1)), LOCAL.here.name)
-
-
-def _known(writes: Writes, address: int) -> bool:
-    return writes.ledger.first_at(address) is not None or writes.young.nursery.at(address) is not None
 
 
 class Look:

@@ -77,14 +77,12 @@ class Adoption:
             else:
                 self.adopt(born, moment)
 
-    def look_at(self, address: int, stamp: Stamp | None) -> bool:
-        """Whether the newborn at the beginning of a storage and, with a stamp, the next in turn are as they were."""
+    def look_at(self, address: int, stamp: Stamp) -> bool:
+        """Whether the newborn at the beginning of a storage and the next in turn are as they were."""
         nursery = self.nursery
-        born = nursery.at(address)
+        born = nursery.by_address.get(address)
         if born is not None and not (born.is_there() and not born.changed()):
             return False
-        if stamp is None:
-            return True
         born = nursery.next()
         if born is None or len(born.copy) > GLANCE:
             return True

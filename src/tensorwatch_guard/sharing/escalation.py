@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..sites import NOWHERE
 from ..words import Change, Write, Writer
+from .attention import Attention
 from .fingerprints import BLOCK
 from .following import Following
 from .ledger import Alias, Piece
@@ -62,12 +63,13 @@ class Escalation:
     def __init__(
         self,
         mode: str,
+        attention: Attention,
         pieces: Callable[[], Mapping[int, Piece]],
         tell: Callable[[Piece, Write, tuple[object, ...]], None],
         writer_of: Callable[[int], Writer | None],
     ) -> None:
-        self.is_awake = mode == "exact"
-        """Whether something is followed, or may have to be from the next alias on. Asked at each alias."""
+        self._attention = attention
+        attention.awake = mode == "exact"
         self._mode = mode
         self._pieces = pieces
         self._tell = tell
@@ -88,7 +90,7 @@ class Escalation:
         self._rethink()
 
     def _rethink(self) -> None:
-        self.is_awake = self._mode == "exact" or any(case.keeps_awake for case in self._cases.values())
+        self._attention.awake = self._mode == "exact" or any(case.keeps_awake for case in self._cases.values())
 
     # -- called by the engine ------------------------------------------------------------------------------------------
 
@@ -121,7 +123,7 @@ class Escalation:
                 self._disarm(case)
             if case.turns > 0 and key == case.from_key and not case.armed and not case.named:
                 self._arm(case)
-        if self.is_awake:
+        if self._attention.awake:
             self._rethink()
 
     def begins_at(self, key: tuple[object, ...]) -> bool:
@@ -157,7 +159,7 @@ class Escalation:
             for key in keys:
                 if key not in self._cases and len(self._cases) < MOST_CASES and mutation.before.trail is not NOWHERE:
                     self._cases[key] = Case(*key)
-                    self.is_awake = True
+                    self._attention.awake = True
         return keys
 
     def gone(self, piece: Piece) -> None:
@@ -195,7 +197,7 @@ class Escalation:
     def _arm(self, case: Case) -> None:
         case.turns -= 1
         case.patience = PATIENCE
-        case.armed = self.is_awake = True
+        case.armed = self._attention.awake = True
         for piece in list(self._pieces().values()):
             if _kind_of(piece) == case.kind and any(a.trail.key == case.site for a in list(piece.aliases.values())):
                 self._follow(piece)

@@ -118,7 +118,7 @@ class Ledger:
     def __init__(self) -> None:
         self.pieces: dict[int, Piece] = {}
         self._by_region: dict[Region, Piece] = {}
-        self._by_address: dict[int, dict[int, Piece]] = {}
+        self.by_address: dict[int, dict[int, Piece]] = {}
         self._keys = itertools.count(1)
         self.last_serial = 0
         self.large: dict[int, None] = {}
@@ -156,16 +156,16 @@ class Ledger:
 
     def stand_at(self, piece: Piece, address: int) -> None:
         """Make a piece findable from the address at which a tensor's storage begins."""
-        self._by_address.setdefault(address, {})[piece.key] = piece
+        self.by_address.setdefault(address, {})[piece.key] = piece
 
     def at(self, address: int) -> Iterable[Piece]:
         """Pieces known at the beginning of a storage."""
-        found = self._by_address.get(address)
+        found = self.by_address.get(address)
         return list(found.values()) if found else ()
 
     def first_at(self, address: int) -> int | None:
         """The key of a piece known at the beginning of a storage."""
-        found = self._by_address.get(address)
+        found = self.by_address.get(address)
         return next(iter(found), None) if found else None
 
     def note_versions(self) -> None:
@@ -210,9 +210,9 @@ class Ledger:
         if self._by_region.get(piece.region) is piece:
             del self._by_region[piece.region]
         for address in (piece.region.address, getattr(piece.owner, "address", 0)):
-            known = self._by_address.get(address)
+            known = self.by_address.get(address)
             if known is not None and known.pop(piece.key, None) is not None and not known:
-                del self._by_address[address]
+                del self.by_address[address]
 
     def live(self, since: int = 0) -> dict[tuple[object, ...], int]:
         """How many aliases of each (op, trail's key) can still be written from both sides; ``since`` is a serial number."""

@@ -140,7 +140,7 @@ class Nursery:
 
     def __init__(self, changed_at_death: Callable[[Newborn], None]) -> None:
         self.newborns: dict[int, Newborn] = {}
-        self._by_address: dict[int, Newborn] = {}
+        self.by_address: dict[int, Newborn] = {}
         self._changed_at_death = changed_at_death
         self.large = False
         """Whether there was ever one too large to be looked at in passing."""
@@ -191,13 +191,13 @@ class Nursery:
             owner = ArrayOwner(storage, array, died)
         born.owner = owner
         self.newborns[id(born)] = born
-        self._by_address[owner.address] = born
+        self.by_address[owner.address] = born
         self._turn = _NOBODY
         return born.serial
 
     def at(self, address: int) -> Newborn | None:
         """The newborn whose storage begins there."""
-        return self._by_address.get(address)
+        return self.by_address.get(address)
 
     def next(self) -> Newborn | None:
         """The one whose turn it is: the newest after each birth, then the one before it, round and round."""
@@ -218,14 +218,14 @@ class Nursery:
         if self.newborns.pop(id(born), None) is None:
             return False
         owner = born.owner
-        if owner is not None and self._by_address.get(owner.address) is born:
-            del self._by_address[owner.address]
+        if owner is not None and self.by_address.get(owner.address) is born:
+            del self.by_address[owner.address]
         return True
 
     def clear(self) -> None:
         """Forget all."""
         self.newborns.clear()
-        self._by_address.clear()
+        self.by_address.clear()
 
 
 __all__ = ["BIRTH_SIZE", "Newborn", "Nursery"]

@@ -18,15 +18,15 @@ class Passes:
     """Serial numbers of the last events at each place. ``note`` is called when an event's own look is over."""
 
     def __init__(self) -> None:
-        self._last: dict[tuple[int, int], int] = {}
+        self.last: dict[tuple[int, int], int] = {}
         self._forgotten = 0
 
     def note(self, code: CodeType | None, lasti: int, serial: int) -> None:
         """An event passed here."""
-        if len(self._last) >= MOST:
-            self._last.clear()
+        if len(self.last) >= MOST:
+            self.last.clear()
             self._forgotten = serial
-        self._last[id(code), lasti] = serial
+        self.last[id(code), lasti] = serial
 
     def noted(self, moment: Moment) -> None:
         """The same of a moment; the end of a call is no second pass of it."""
@@ -37,7 +37,7 @@ class Passes:
     def turned(self, before: Moment, after: Moment) -> bool:
         """Whether one end's place was passed again in between."""
         return any(
-            before.serial < self._last.get((id(end.code), end.lasti), self._forgotten) < after.serial
+            before.serial < self.last.get((id(end.code), end.lasti), self._forgotten) < after.serial
             for end in (before.trail, after.trail)
             if end.code is not None
         )

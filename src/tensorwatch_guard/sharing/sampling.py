@@ -9,15 +9,25 @@ from __future__ import annotations
 from typing import Final
 
 ALWAYS: Final = 256
-"""So many of a line are all watched; then 128 of 256, of 512, of 1024 and so on."""
+"""So many of a line are all watched; then about 128 of 256, of 512, of 1024 and so on."""
 _BITS: Final = ALWAYS.bit_length() - 1
 _SPREAD: Final = 0x9E3779B1
 """2**32 over the golden ratio: its multiples fall evenly, and in step with no loop (every fourth would always be the same
 parameter of four)."""
+SEEN_OFTEN: Final = 64
+PASSING: Final = 15
+"""A line that has read more than ``SEEN_OFTEN`` times looks at other memory than the one at hand when no bit of this mask is
+set in its count."""
 
 
-def is_watched(count: int) -> bool:
-    """Whether the ``count``-th alias of a line is watched. Depends on nothing else: a run repeats."""
-    if count <= ALWAYS:
-        return True
-    return (count * _SPREAD & 0xFFFFFFFF) >> (32 + _BITS - count.bit_length()) == 0
+def next_watched(count: int) -> int:
+    """The alias of a line that is watched after its ``count``-th. Depends on nothing else: a run repeats."""
+    if count < ALWAYS:
+        return count + 1
+    distance = 1 << (count.bit_length() - _BITS)  # in the middle
+    return count + 1 + (count * _SPREAD >> 8 & 0xFFFFFF) % (2 * distance - 1)
+
+
+def is_often(count: int) -> bool:
+    """Whether the ``count``-th read of a line looks at the memory at hand only."""
+    return count > SEEN_OFTEN and bool(count & PASSING)

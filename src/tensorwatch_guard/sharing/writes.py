@@ -18,6 +18,7 @@ import torch
 from ..sites import Trail
 from ..words import Change, Region
 from .adoption import Adoption
+from .attention import Attention
 from .contents import Contents
 from .copies import GLANCE
 from .counters import Counters
@@ -27,17 +28,16 @@ from .escalation import Escalation
 from .fingerprints import BLOCK
 from .graph import sequence_number
 from .ledger import Alias, Ledger, Piece, is_live, version_probe
-from .moments import Moment, Mutation, Stamp, moment_of, tick
+from .moments import END, Moment, Mutation, Stamp, moment_of, tick
 from .nursery import BIRTH_SIZE, Newborn
 from .owners import MOVED, Lender, Owner
+from .pace import Pace
 from .passes import Passes
 from .verdicts import Verdicts
 from .written import AsyncPages
 
 MOST_CUTS: Final = 20
 MOST_WHOLE: Final = 32
-FRESH: Final = 16
-"""Reads of one line in a row that look at other memory in passing each time; then one in four does."""
 
 
 class Writes:
@@ -48,6 +48,8 @@ class Writes:
     ) -> None:
         self.ledger = Ledger()
         self.contents = Contents(share=share, pages=AsyncPages())
+        self.attention = Attention()
+        self.pace = Pace(share)
         self.escalation: Escalation | None = None
         self.data_views = DataViews()
         self.verdicts = Verdicts(self, tell)
@@ -61,8 +63,6 @@ class Writes:
         self.counters = Counters(self.young.nursery)
         self.tell_moved = tell_moved
         self.is_left = False
-        self._read_in: CodeType | None = None
-        self._read_at = self._reads = 0
         self._whole = MOST_WHOLE
         """Events that may still look at everything although they are no boundaries; each boundary gives one back."""
         self.cuts: dict[tuple[object, ...], list[Trail]] = {}
@@ -76,16 +76,13 @@ class Writes:
         if mode not in ("auto", "exact"):
             return
         if self.escalation is None:
-            self.escalation = Escalation(mode, lambda: self.ledger.pieces, self.verdicts.exact, self.verdicts.writer_now)
+            self.escalation = Escalation(
+                mode, self.attention, lambda: self.ledger.pieces, self.verdicts.exact, self.verdicts.writer_now
+            )
         else:
             self.escalation.raise_to(mode)
         if mode == "exact":
             self.escalation.follow_all()
-
-    @property
-    def bears(self) -> bool:
-        """Whether small aliases may go the short way: not while something is followed."""
-        return self.escalation is None or not self.escalation.is_awake
 
     # -- handing out ---------------------------------------------------------------------------------------------------
 
@@ -162,6 +159,14 @@ class Writes:
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
+    def is_due(self, at: Trail, phase: int, comes_first: bool) -> bool:
+        """Whether a boundary looks. One that rests is noted as passed."""
+        if self.attention.awake or self.verdicts.any_told or self.pace.is_due(comes_first):
+            return True
+        if phase != END and at.code is not None:
+            self.passes.last[id(at.code), at.lasti] = tick()
+        return False
+
     def boundary(self, moment: Moment, *, whole: bool = False) -> None:
         """Compare everything, within the budget. ``whole``: whatever time it takes."""
         self._whole = min(self._whole + 1, MOST_WHOLE)
@@ -182,7 +187,7 @@ class Writes:
         ``wrote``: what changed since the last look is torch's doing, whatever the version counter says (fused
         optimizers, BatchNorm's statistics).
         """
-        if not self.ledger.torch_side and not self.young and not (self.escalation is not None and self.escalation.is_awake):
+        if not self.ledger.torch_side and not self.young and not self.attention.awake:
             self.torch_writing = False
             self.passes.noted(moment)
             return
@@ -199,10 +204,10 @@ class Writes:
         if self.data_views:
             self.data_views.settle()
         if self.young:
-            if self.bears:
-                self.young.look(moment)
-            else:
+            if self.attention.awake:
                 self.young.adopt_all(moment)
+            else:
+                self.young.look(moment)
         if self.escalation is not None:
             self.escalation.before_look(moment)
 
@@ -223,7 +228,7 @@ class Writes:
             self._whole -= whole
             if self.young:
                 born = self.young.nursery.at(address) if address is not None else None
-                if not self.bears:
+                if self.attention.awake:
                     self.young.adopt_all(moment)
                 else:
                     if born is not None:
@@ -244,31 +249,26 @@ class Writes:
 
     def glance(self, address: int, code: CodeType, lasti: int, at: Trail | None) -> bool:
         """The short way of ``peek``: False where something differs or is followed, and the long way has to be taken."""
-        if not self.bears or (self._whole and self._large()):
+        if self.attention.awake or (self._whole and self._large()):
             return False
-        if lasti != self._read_at or code is not self._read_in:
-            self._read_at, self._read_in, self._reads = lasti, code, 0
-        self._reads = reads = self._reads + 1
-        passing = reads < FRESH or not reads & 3
-        known = self.ledger.first_at(address)
-        stamp: Stamp | None = None
-        serial = 0
-        if passing or known is not None:
-            serial = tick()
-            raw = get_ident(), sequence_number()
-            stamp = (code, lasti, *raw, serial) if at is None else Moment(at, *raw, 0, serial)
-        if self.young and not self.young.look_at(address, stamp if passing else None):
-            self._reads = 0
+        serial, thread, sequence = tick(), get_ident(), sequence_number()
+        stamp: Stamp = (code, lasti, thread, sequence, serial) if at is None else Moment(at, thread, sequence, 0, serial)
+        if self.young.nursery.newborns and not self.young.look_at(address, stamp):
             self._event = serial
             return False
-        if stamp is not None and self.ledger.pieces:
-            found = self.contents.peek(known, stamp=stamp, passing=passing)
+        if self.ledger.pieces:
+            found = self.contents.peek(self.ledger.first_at(address), stamp=stamp)
             if found:
-                self._reads = 0
                 with self.lock:
                     self.verdicts.report(found, moment_of(stamp))
-        if reads == 1 and serial:  # in a row, one is enough to know that the line was passed
-            self.passes.note(*((code, lasti) if at is None else (at.code, at.lasti)), serial)
+        self.passes.note(code, lasti, serial)
+        return True
+
+    def passes_by(self, address: int, code: CodeType, lasti: int) -> bool:
+        """A read of memory that nobody shares, while nothing is followed: only its passing is noted. False: look."""
+        if self.attention.awake or address in self.ledger.by_address or address in self.young.nursery.by_address:
+            return False
+        self.passes.last[id(code), lasti] = tick()
         return True
 
     def _large(self) -> bool:

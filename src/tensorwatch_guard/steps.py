@@ -1,0 +1,45 @@
+"""What step the process is at: that of the optimizer that has stepped most often, unless somebody counts by hand."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+
+class Steps:
+    """Counts steps. ``now`` is the number of the current one."""
+
+    __slots__ = ("_by_hand", "_counts", "_floor", "_most", "now")
+
+    def __init__(self) -> None:
+        self.now = 0
+        self._counts: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        self._by_hand = False
+        self._most = 0
+        self._floor = 0
+
+    def stepped(self, optimizer: object) -> None:
+        """An optimizer has stepped."""
+        count = self._counts.get(optimizer, 0) + 1
+        self._counts[optimizer] = count
+        if not self._by_hand and count > self._most:
+            self._most = count
+            self.now += 1
+
+    def stepped_by_hand(self) -> None:
+        """``g.step()``: from now on only these count."""
+        if not self._by_hand:
+            self._by_hand = True
+            self.now = self._floor
+        self.now += 1
+
+    def keep(self) -> None:
+        """A guard is entered: the steps so far are behind it, however the next ones are counted."""
+        self._floor = self.now
+
+    def reset(self) -> None:
+        """The last guard is closed: the next one starts afresh."""
+        self._counts = weakref.WeakKeyDictionary()
+        self._by_hand = False
+        self._most = 0
+        self.keep()

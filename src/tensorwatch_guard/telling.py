@@ -1,0 +1,129 @@
+"""How what was found in shared memory becomes findings: an alias, a write, the line that an interval gives way to.
+
+``memory`` decides what is looked at and when; nothing in here looks at any memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from .hazards import WRITE
+from .sharing.differences import describe
+from .sharing.moments import Mutation
+from .sharing.states import State
+from .sites import Trail
+from .words import Region
+
+if TYPE_CHECKING:
+    from .collector import Tally
+    from .session import Session
+
+STATE: Final = "Module.state_dict"
+
+
+def alias_details(direction: str, region: Region, tensor: torch.Tensor) -> dict[str, Any]:
+    """What an alias finding says of its first happening."""
+    return {
+        "direction": direction,
+        "shape": list(region.shape),
+        "dtype": region.dtype,
+        "nbytes": tensor.numel() * region.itemsize,
+        "requires_grad": bool(tensor.requires_grad),
+    }
+
+
+class Telling:
+    """Emits the findings of one session's shared memory. ``suspect`` gets each write that autograd does not know of."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.suspect: Callable[[Mutation], None] = _nobody
+        self._cases: dict[object, list[Tally]] = {}
+
+    def mutated(self, mutation: Mutation) -> None:
+        """Shared memory was written."""
+        at = mutation.after.trail
+        if mutation.unseen:
+            self.suspect(mutation)
+        before = mutation.since
+
+        def details() -> dict[str, Any]:
+            region, elements, old, new = describe(mutation.piece.region, mutation.change)
+            return {
+                "writer": mutation.writer,
+                "exact": mutation.exact,
+                "between": None if before is None else (before, at),
+                **({"since": mutation.turned_since} if mutation.turned_since is not None else {}),
+                "region": region,
+                "elements": elements,
+                "before": old,
+                "after": new,
+                "seen_by": [mutation.by],
+                **({"inside": True} if mutation.inside else {}),
+            }
+
+        tallies = self._session.emit(
+            "mutation",
+            WRITE,
+            at,
+            key=None if before is None else before.key,
+            nbytes=mutation.change.last - mutation.change.first,
+            details=details,
+            thread=mutation.thread or None,
+        )
+        for tally in tallies:
+            tally.extra = before
+            tally.memory |= {(mutation.piece.region.dtype, len(mutation.piece.region.shape))}
+            if tally.details.get("writer") != mutation.writer:
+                tally.more["writer"] = tally.more.get("writer", 0) + 1
+            for alias in mutation.aliases:
+                tally.link("shared-by", "alias", alias.op, alias.trail)
+        self._fold(mutation, tallies)
+
+    def _fold(self, mutation: Mutation, tallies: list[Tally]) -> None:
+        """One bug is told once: an interval gives way to the line that was found in it."""
+        if not mutation.exact:
+            for case in mutation.cases:
+                known = self._cases.setdefault(case, [])
+                known += [tally for tally in tallies if tally not in known]
+            return
+        for tally in tallies:
+            place = mutation.after.trail.place
+            if place is not None and place.lasti >= 0 and tally.trail.place is not None and tally.trail.place.lasti < 0:
+                tally.trail = mutation.after.trail  # now the columns are known, too
+        for case in mutation.cases:
+            for interval in self._cases.get(case, ()):
+                interval.into = interval.into or next((t for t in tallies if t.owner is interval.owner), None)
+
+    def followed_state(self, state: State, op: str, at: Trail) -> None:
+        """A kept state is loaded or saved that has followed the live weights."""
+        emit, written = self._session.emit, state.after or at
+        before = None if state.exact else state.before
+        emit(
+            "alias", STATE, state.at, nbytes=state.nbytes,
+            details={"direction": "module->state_dict", "nbytes": state.nbytes, "tensors": state.tensors},
+        )
+        mutations = emit(
+            "mutation", WRITE, written, key=("state", before and before.key),
+            details={
+                "writer": "torch", "exact": state.exact, "between": None if before is None else (before, written),
+                "region": state.name, "elements": None, "seen_by": ["check"],
+            },
+        )
+        for tally in mutations:
+            tally.extra = before
+            tally.link("shared-by", "alias", STATE, state.at)
+        hazards = emit(
+            "hazard", op, at, key="followed-state",
+            details={"type": "followed-state", "certain": True, "node": None, "entry": state.name},
+        )
+        for tally in hazards:
+            tally.link("written-by", "mutation", WRITE, written, before)
+            tally.link("shared-by", "alias", STATE, state.at)
+
+
+def _nobody(mutation: Mutation) -> None:
+    """Until there is somebody who asks."""

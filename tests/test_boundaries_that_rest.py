@@ -1,0 +1,95 @@
+"""A long program of short steps: its boundaries look now and then, and what begins late is found all the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tensorwatch_guard import Report, guard
+
+QUIET = 3000
+"""Steps in which nothing is written: far more than what boundaries may spend at the start."""
+MANY = 600
+
+
+def trained(write: Any, fused: bool = False, mode: str = "check") -> Report:
+    """The report on a training whose weights ``write`` may touch between forward and backward, or after the step."""
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+    optimizer = torch.optim.SGD(layers.parameters(), lr=1e-4, fused=fused)
+    inputs = np.ones((2, 4), np.float32)
+    with guard(report=False, writes=mode) as g:
+        shared = torch.from_numpy(inputs)
+        for turn in range(QUIET + MANY):
+            loss = layers(shared).square().sum()
+            if turn >= QUIET:
+                write(turn, inputs)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return g.report
+
+
+def nothing(turn: int, inputs: Any) -> None:
+    return None
+
+
+def between_forward_and_backward(turn: int, inputs: Any) -> None:
+    inputs += 1e-3
+
+
+@pytest.mark.parametrize("mode", ["check", "auto"])
+def test_a_gradient_that_comes_to_be_wrong_late_is_told(mode: str) -> None:
+    report = trained(between_forward_and_backward, mode=mode)
+    (hazard,) = report.hazards
+    assert hazard.details["type"] == "stale-gradient"
+    assert hazard.count > MANY // 2
+    assert hazard.site is not None
+    assert hazard.site.source == "loss.backward()"
+
+
+def test_once_something_was_found_every_boundary_looks() -> None:
+    report = trained(between_forward_and_backward)
+    assert sum(mutation.count for mutation in report.mutations) > MANY // 2
+
+
+def test_auto_names_the_line_of_what_began_late() -> None:
+    report = trained(between_forward_and_backward, mode="auto")
+    exact = [mutation for mutation in report.mutations if mutation.details["exact"]]
+    (line,) = exact
+    assert line.site is not None
+    assert line.site.source == "inputs += 1e-3"
+    assert line.details["writer"] == "numpy"
+
+
+def test_what_rests_tells_nothing_that_is_not_there() -> None:
+    report = trained(nothing)
+    assert not report.mutations
+    assert not report.hazards
+
+
+def test_a_fused_optimizer_is_never_taken_for_somebody_else() -> None:
+    """It writes where no version counter sees it: only a look right after the step knows that it was torch."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1e-4, fused=True)
+    with guard(report=False, writes="check") as g:
+        for turn in range(QUIET + MANY):
+            optimizer.zero_grad()
+            layer(torch.ones(2, 4)).sum().backward()
+            if turn == QUIET:
+                kept = layer.weight.detach().numpy()
+            optimizer.step()
+    assert kept.shape == (1, 4)
+    assert {mutation.details["writer"] for mutation in g.report.mutations} == {"torch"}
+
+
+def test_who_asks_for_exact_has_every_boundary_look() -> None:
+    report = trained(between_forward_and_backward, mode="exact")
+    (line,) = report.mutations
+    assert line.details["exact"]
+    assert line.site is not None
+    assert line.site.source == "inputs += 1e-3"
