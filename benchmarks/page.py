@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("calls", "aliases", "loops", "scale", "following")
+NAMES = ("calls", "aliases", "ops", "loops", "scale", "following", "start_up")
 HEAD = """<!-- Written by `make bench`: do not edit, run it. -->
 # Benchmarks
 
