@@ -30,7 +30,8 @@ docs: $(READY)
 	$(BIN)/python -m tensorwatch_guard.options_page > docs/options.md
 	$(BIN)/python -m tensorwatch_guard.rules > docs/rules.md
 
-# Some minutes; docs/benchmarks.md has the figures of the machine that ran it last, its JSON is in .benchmarks.
+# Some minutes; docs/benchmarks.md has the figures of the machine that ran it last, its JSON is in .benchmarks. Keep that
+# folder, and `python benchmarks/compare.py OLD .benchmarks` says what a change has made slower or faster.
 bench: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/page.py
 

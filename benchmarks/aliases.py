@@ -1,6 +1,6 @@
 """What an alias costs: made and dropped, made and kept, ten thousand of them alive, and very large ones that nobody writes.
 
-python benchmarks/aliases.py [--json FILE]
+python benchmarks/aliases.py [--json FILE] [--quick]
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from measuring import Tables, by_turns, difference, middle, processor, quiet, resident
+from measuring import Figure, Tables, by_turns, difference, figure, middle, processor, quiet, resident
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,32 +41,52 @@ def kept(nbytes: int, most: int) -> Callable[[int], None]:
     return run
 
 
-def many(tables: Tables) -> None:
+def by_lines(tensors: list[torch.Tensor]) -> list[object]:
+    """The arrays of all, each from a line of its own, as no program has them: no line is then watched by sample."""
+    return [array for code, part in zip(LINES, _parts(tensors), strict=True) for array in eval(code, {"t": part})]  # noqa: S307
+
+
+def by_one_line(tensors: list[torch.Tensor]) -> list[object]:
+    """The arrays of all, from one line, which is watched by sample."""
+    return [tensor.numpy() for tensor in tensors]
+
+
+def _parts(tensors: list[torch.Tensor]) -> list[list[torch.Tensor]]:
+    return [tensors[at : at + 100] for at in range(0, LIVE, 100)]
+
+
+LINES = [
+    compile("(\n" + "".join(f"t[{at}].numpy(),\n" for at in range(100)) + ")", f"<cell {number}>", "eval")
+    for number in range(LIVE // 100)
+]
+
+
+def many(tables: Tables, make: Callable[[list[torch.Tensor]], list[object]], how: str) -> None:
     """Ten thousand aliases of 256 bytes, and what a look at all of them costs."""
-    tables.table(f"{LIVE} live aliases of 256 B")
+    tables.table(f"{LIVE} live aliases of 256 B, {how}")
     tensors = [torch.ones(64) for _ in range(LIVE)]
     weight = torch.ones(64, requires_grad=True)
 
     def backward() -> None:
         (weight * 2).sum().backward()
 
-    bare = [processor(lambda: [tensor.numpy() for tensor in tensors]) for _ in range(5)]
+    bare = [processor(lambda: make(tensors)) for _ in range(5)]
     plain = [processor(backward) for _ in range(60)]
     making, memory, looks = [], [], []
-    for _ in range(5):
+    for _ in range(tables.fewer(5, 2)):
         before = resident()
         with quiet():
             began = time.process_time()
-            arrays = [tensor.numpy() for tensor in tensors]
+            arrays = make(tensors)
             making.append(time.process_time() - began)
             looks += [processor(backward) for _ in range(12)]
             memory.append(resident() - before)
             arrays.clear()
-    made, spread = middle([(one - middle(bare)[0]) / LIVE * 1e6 for one in making])
-    tables.row("each, over bare", {"median": f"{made:.2f} us", "spread": f"{spread:.2f} us"})
-    looked, spread = middle([(one - middle(plain)[0]) * 1e6 for one in looks])
-    tables.row("one backward (a look at all), over bare", {"median": f"{looked:.0f} us", "spread": f"{spread:.0f} us"})
-    tables.row("resident memory, first round", {"median": f"{memory[0] * 1024 / LIVE:.2f} KiB an alias", "spread": "-"})
+    made = figure([(one - middle(bare)[0]) / LIVE * 1e6 for one in making], "us")
+    tables.row("each, over bare", {"median": made, "spread": made.noise()})
+    looked = figure([(one - middle(plain)[0]) * 1e6 for one in looks], "us", 0)
+    tables.row("one backward (a look at all), over bare", {"median": looked, "spread": looked.noise()})
+    tables.row("resident memory an alias, first round", {"median": Figure(memory[0] * 1024 / LIVE, "KiB"), "spread": "-"})
 
 
 def never_written(tables: Tables) -> None:
@@ -85,7 +105,7 @@ def never_written(tables: Tables) -> None:
     def row(name: str, make: Callable[[], object]) -> None:
         shares, growths = [], []
         loop(20)
-        for _ in range(7):
+        for _ in range(tables.fewer(7, 2)):
             bare = processor(loop)
             with quiet(writes="auto") as watched:
                 alias = make()
@@ -94,10 +114,11 @@ def never_written(tables: Tables) -> None:
                 growths.append(resident() - before)
                 del alias
             shares.append(guarded / bare)
-        share, spread = middle(shares)
+        share = figure(shares, digits=3)
         notices = ", ".join(notice.text for notice in watched.report.notices) or "everything was compared"
         tables.row(name, {
-            "ratio": f"{share:.3f}", "spread": f"{spread:.3f}", "resident growth": f"{max(growths):.1f} MiB", "report": notices,
+            "ratio": share, "spread": share.noise(), "resident growth": Figure(max(growths), "MiB", 1, grain=1.0),
+            "report": notices,
         })  # fmt: skip
 
     row("no alias", object)
@@ -113,14 +134,16 @@ def never_written(tables: Tables) -> None:
 def main() -> None:
     """Measure and print."""
     tables = Tables("Cost of shared memory, guard as it is by default")
+    turns = tables.fewer(7, 2)
     tables.table("An alias, over the bare call")
     for name, nbytes in SIZES.items():
         count = 2000 if nbytes <= 64 << 10 else 100 if nbytes <= 1 << 20 else 10
-        tables.row(f"{name}, dropped at once", difference(dropped(torch.ones(nbytes // 4)), count, 7))
+        tables.row(f"{name}, dropped at once", difference(dropped(torch.ones(nbytes // 4)), tables.fewer(count), turns))
     for name, nbytes in SIZES.items():
         most = 200 if nbytes <= 64 << 10 else 20 if nbytes <= 1 << 20 else 2
-        tables.row(f"{name}, kept for a while and dropped", difference(kept(nbytes, most), most, 7))
-    many(tables)
+        tables.row(f"{name}, kept for a while and dropped", difference(kept(nbytes, most), most, turns))
+    many(tables, by_one_line, "made by one line")
+    many(tables, by_lines, f"made by {LIVE} lines")
     never_written(tables)
     array = np.ones(1024, np.float32)
     tables.table("A replay buffer: the same array handed out again while all older aliases live")
@@ -129,9 +152,9 @@ def main() -> None:
         buffer = [torch.from_numpy(array) for _ in range(1000)]
         buffer.clear()
 
-    bare, guarded = by_turns(again, 7, inside=True)
-    over, spread = middle([(b - a) / 1000 * 1e6 for a, b in zip(bare, guarded, strict=True)])
-    tables.row("each, over bare", {"median": f"{over:.2f} us", "spread": f"{spread:.2f} us"})
+    bare, guarded = by_turns(again, turns, inside=True)
+    over = figure([(b - a) / 1000 * 1e6 for a, b in zip(bare, guarded, strict=True)], "us")
+    tables.row("each, over bare", {"median": over, "spread": over.noise()})
     tables.end()
 
 

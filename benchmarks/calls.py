@@ -1,6 +1,6 @@
 """What a watched call costs over the bare one, and what entering and leaving a guard costs.
 
-python benchmarks/calls.py [--json FILE]
+python benchmarks/calls.py [--json FILE] [--quick]
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 import wrapt
-from measuring import Tables, difference, middle, quiet
+from measuring import Cell, Tables, difference, figure, quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +99,7 @@ CALLS: tuple[tuple[str, Callable[[int], None], int, str], ...] = (
 )
 
 
-def empty_wrapper() -> dict[str, str]:
+def empty_wrapper() -> dict[str, Cell]:
     """What wrapt alone costs: a wrapper around ``item`` that only passes on."""
     original = torch.Tensor.item
     over = []
@@ -115,11 +115,11 @@ def empty_wrapper() -> dict[str, str]:
         finally:
             del torch.Tensor.item
         over.append((ended - started - (between - began)) / 4000 * 1e6)
-    figure, spread = middle(over)
-    return {"bare": "-", "over bare": f"{figure:+.2f} us", "spread": f"{spread:.2f} us", "aim": "-"}
+    found = figure(over, "us", sign=True, judged=False)
+    return {"bare": "-", "over bare": found, "spread": found.noise(), "aim": "-"}
 
 
-def entering(turns: int) -> dict[str, str]:
+def entering(turns: int) -> dict[str, Cell]:
     """Microseconds from before ``with guard()`` until after it, with nothing inside."""
     found = []
     for _ in range(turns):
@@ -127,8 +127,8 @@ def entering(turns: int) -> dict[str, str]:
         with quiet():
             pass
         found.append((time.process_time() - began) * 1e6)
-    figure, spread = middle(found[1:])
-    return {"median": f"{figure:.0f} us", "spread": f"{spread:.0f} us"}
+    median = figure(found[1:], "us", 0)
+    return {"median": median, "spread": median.noise()}
 
 
 def main() -> None:
@@ -136,12 +136,12 @@ def main() -> None:
     tables = Tables("Cost of a watched call over the bare call")
     tables.table("Calls of a CPU tensor, in the user's own code")
     for name, call, count, aim in CALLS:
-        tables.row(name, {**difference(call, count), "aim": aim})
+        tables.row(name, {**difference(call, tables.fewer(count), tables.fewer(9, 2)), "aim": aim})
     tables.row("an empty wrapt wrapper around item, no guard", empty_wrapper())
     tables.table("Entering and leaving a guard")
-    tables.row("enter and exit", {**entering(60), "aim": "1 ms"})
+    tables.row("enter and exit", {**entering(tables.fewer(60)), "aim": "1 ms"})
     with quiet():
-        tables.row("enter and exit while another is open", {**entering(2000), "aim": "20 us"})
+        tables.row("enter and exit while another is open", {**entering(tables.fewer(2000)), "aim": "20 us"})
     tables.end()
 
 

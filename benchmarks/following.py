@@ -1,6 +1,6 @@
 """What exact mode costs while it follows: the lines road by the user's line, the pages road by the write.
 
-python benchmarks/following.py [--json FILE]
+python benchmarks/following.py [--json FILE] [--quick]
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from measuring import Tables, middle, processor
+from measuring import Tables, figure, processor
 
 from tensorwatch_guard.sharing import lines
 from tensorwatch_guard.sharing.pages import PageFollower, road
@@ -81,12 +81,12 @@ def by_lines(tables: Tables) -> None:
     )
     for name, run, count in programs:
         over = []
-        for _ in range(7):
+        for _ in range(tables.fewer(7, 2)):
             array = np.zeros(64, np.float32)
             bare, followed = follow(array, run or writing(array), count)
             over.append((followed - bare) / count * 1e6)
-        figure, spread = middle(over)
-        tables.row(name, {"each, over bare": f"{figure:.2f} us", "spread": f"{spread:.2f} us"})
+        each = figure(over, "us")
+        tables.row(name, {"each, over bare": each, "spread": each.noise()})
 
 
 def by_pages(tables: Tables) -> None:
@@ -110,10 +110,9 @@ def by_pages(tables: Tables) -> None:
         collecting.append((time.perf_counter() - ended) * 1e6)
         if found:
             took.append((ended - began) * 1e6)
-    event, spread = middle(took)
-    tables.row("a write that makes an event", {"median": f"{event:.0f} us", "spread": f"{spread:.0f} us", "of": f"{len(took)}"})
-    collect, spread = middle(collecting)
-    tables.row("collecting it and watching again", {"median": f"{collect:.0f} us", "spread": f"{spread:.0f} us", "of": "200"})
+    event, collect = figure(took, "us", 0), figure(collecting, "us", 0)
+    tables.row("a write that makes an event", {"median": event, "spread": event.noise(), "of": str(len(took))})
+    tables.row("collecting it and watching again", {"median": collect, "spread": collect.noise(), "of": "200"})
     follower.unwatch(1)
     ratios = []
     for _ in range(9):
@@ -121,8 +120,8 @@ def by_pages(tables: Tables) -> None:
         follower.watch(1, array.ctypes.data, array.nbytes)
         ratios.append(processor(lambda: [array.sum() for _ in range(600)]) / bare)
         follower.unwatch(1)
-    idle, spread = middle(ratios)
-    tables.row("reads of it while it is watched", {"median": f"ratio {idle:.3f}", "spread": f"{spread:.3f}", "of": "9"})
+    idle = figure(ratios, "x bare", 3)
+    tables.row("reads of it while it is watched", {"median": idle, "spread": idle.noise(), "of": "9"})
     follower.close()
 
 

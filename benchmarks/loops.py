@@ -1,6 +1,6 @@
-"""What the guard costs whole programs, entering, leaving and the report included.
+"""What the guard costs whole programs, entering, leaving and the report included; and what other watchers cost them.
 
-python benchmarks/loops.py [--json FILE]
+python benchmarks/loops.py [--json FILE] [--quick]
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from measuring import Tables, middle, quiet, ratio
+from measuring import Cell, Figure, Tables, by_turns, figure, middle, quiet, ratio
 from torch import nn
 from torch.nn import functional
+from watchers import OURS, WATCHERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    Program = tuple[str, Callable[[], Callable[[], object]]]
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
@@ -75,6 +78,30 @@ def tiny() -> Callable[[], object]:
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
+
+    return run
+
+
+def transformer() -> Callable[[], object]:
+    """Characters, two layers of 64 with four heads; the loss is read every tenth step, as good programs do."""
+    torch.manual_seed(0)
+    text = torch.tensor([ord(letter) % 64 for letter in (EXAMPLES / "train_digits.py").read_text()])
+    embedding, head = nn.Embedding(64, 64), nn.Linear(64, 64)
+    body = nn.TransformerEncoder(nn.TransformerEncoderLayer(64, 4, 128, 0.0, batch_first=True), 2)
+    mask = nn.Transformer.generate_square_subsequent_mask(32)
+    optimizer = torch.optim.AdamW([*embedding.parameters(), *body.parameters(), *head.parameters()], lr=1e-3)
+
+    def run() -> None:
+        for step in range(40):
+            starts = torch.randint(0, len(text) - 33, (16,)).tolist()
+            part = torch.stack([text[start : start + 33] for start in starts])
+            logits = head(body(embedding(part[:, :-1]), mask=mask, is_causal=True))
+            loss = functional.cross_entropy(logits.flatten(0, 1), part[:, 1:].flatten())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if step % 10 == 9:
+                loss.item()
 
     return run
 
@@ -152,7 +179,7 @@ def rewritten() -> tuple[Callable[[int], list[float]], int]:
 def escalation(tables: Tables) -> None:
     """The loop of rewritten aliases in each mode, and in auto by its phases."""
     run, nbytes = rewritten()
-    steps = 200
+    steps = tables.fewer(200, 25)
     tables.table(f"Five live aliases, {nbytes / (1 << 20):.2f} MiB, all rewritten in each step (aim: 1.05)")
     run(steps)
     bare: list[float] = []
@@ -161,7 +188,7 @@ def escalation(tables: Tables) -> None:
     def note(name: str, took: list[float], plain: float) -> None:
         phases.setdefault(name, []).append(middle(took)[0] / plain)
 
-    for _ in range(7):
+    for _ in range(tables.fewer(7, 2)):
         plain = middle(run(steps))[0]
         bare.append(plain)
         for mode in ("off", "check", "auto"):
@@ -172,28 +199,49 @@ def escalation(tables: Tables) -> None:
                 continue
             note("writes='auto': the first step", took[:1], plain)
             note("writes='auto': while lines are followed (steps 2 to 4)", took[1:4], plain)
-            note("writes='auto': afterwards (steps 21 to 200)", took[20:], plain)
-            phases.setdefault("writes='auto': all 200 steps", []).append(sum(took) / (plain * steps))
+            note(f"writes='auto': afterwards (steps 21 to {steps})", took[20:], plain)
+            phases.setdefault(f"writes='auto': all {steps} steps", []).append(sum(took) / (plain * steps))
     step, spread = middle(bare)
-    tables.row("bare", {"ratio": "1", "spread": f"{spread / step:.3f}", "step": f"{step:.2f} ms"})
+    tables.row("bare", {"ratio": "1", "spread": f"{spread / step:.3f}", "step": Figure(step, "ms", judged=False)})
     for name, ratios in phases.items():
-        figure, spread = middle(ratios)
-        tables.row(name, {"ratio": f"{figure:.3f}", "spread": f"{spread:.3f}", "step": f"{figure * step:.2f} ms"})
+        share = figure(ratios, digits=3)
+        in_ms = Figure(share.value * step, "ms", judged=False)
+        tables.row(name, {"ratio": share, "spread": share.noise(), "step": in_ms})
+
+
+def beside(tables: Tables, guarded: dict[str, dict[str, Cell]]) -> None:
+    """The same programs under other watchers, one after the other: an empty mode loads Dynamo, and is the last therefore."""
+    tables.table("The same under other watchers: ratio to bare (entering, leaving and what they make then included)")
+    others = {name: context for name, context in WATCHERS.items() if name != "guard"}
+    for name, context in others.items():
+        for program, make in PROGRAMS:
+            bare, watched = by_turns(make(), tables.fewer(3), context)
+            ratios = [b / a for a, b in zip(bare, watched, strict=True)]
+            guarded[program][name] = figure(ratios, judged=name in OURS)
+    for program, cells in guarded.items():
+        tables.row(program, cells)
+
+
+PROGRAMS: tuple[Program, ...] = (
+    ("digits, the example with its mistakes", digits),
+    ("digits without the mistakes", clean_digits),
+    ("tiny MLP, a read each step", tiny),
+    ("transformer on characters", transformer),
+    ("reinforcement learning with NumPy observations", reinforcement),
+    ("nothing but a DataLoader, an alias a sample", loading),
+)
 
 
 def main() -> None:
     """Measure and print."""
     tables = Tables("Cost of the guard in whole programs")
     tables.table("Programs (aim: 1.02, gate: 1.05; entering, leaving and the report included)")
-    programs: tuple[tuple[str, Callable[[], Callable[[], object]]], ...] = (
-        ("digits, the example with its mistakes", digits),
-        ("digits without the mistakes", clean_digits),
-        ("tiny MLP, a read each step", tiny),
-        ("reinforcement learning with NumPy observations", reinforcement),
-        ("nothing but a DataLoader, an alias a sample", loading),
-    )
-    for name, make in programs:
-        tables.row(name, ratio(make(), 9))
+    guarded: dict[str, dict[str, Cell]] = {}
+    for name, make in PROGRAMS:
+        cells = ratio(make(), tables.fewer(9, 2))
+        tables.row(name, cells)
+        guarded[name] = {"guard": str(cells["ratio"])}
+    beside(tables, guarded)
     escalation(tables)
     tables.end()
 

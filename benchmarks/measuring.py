@@ -1,4 +1,4 @@
-"""What the benchmarks share: measuring by turns, small tables, and their JSON.
+"""What the benchmarks share: measuring by turns, and the figures of it.
 
 Figures are processor time of the whole process (all threads, user and system), so that other load on the machine falls out
 of them as far as it can. Bare and guarded runs take turns in one process, and a ratio is that of two neighbours. Figures are
@@ -7,30 +7,28 @@ medians; "spread" is the distance between their quartiles.
 
 from __future__ import annotations
 
-import argparse
 import gc
-import json
 import os
-import platform
 import statistics
 import sys
 import time
 from contextlib import nullcontext
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 SOURCES = Path(__file__).resolve().parent.parent / "src"
 sys.path.insert(0, str(SOURCES))  # a benchmark runs from a checkout, installed or not
 
-import numpy as np  # noqa: E402 - the checkout's package has to be found first
-import torch  # noqa: E402
+import torch  # noqa: E402 - the checkout's package has to be found first
+from tables import Cell, Figure, Tables  # noqa: E402
 
 from tensorwatch_guard import guard  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
+
+__all__ = ["Cell", "Figure", "Tables", "by_turns", "difference", "figure", "middle", "processor", "quiet", "ratio", "resident"]
 
 torch.set_num_threads(1)
 
@@ -78,20 +76,29 @@ def _within(context: Callable[[], AbstractContextManager[Any]], run: Callable[[]
         run()
 
 
-def difference(run: Callable[[int], object], count: int, turns: int = 9, **options: Any) -> dict[str, str]:
+def figure(values: list[float], unit: str = "", digits: int = 2, **how: Any) -> Figure:
+    """The median of what was measured, with its spread."""
+    value, spread = middle(values)
+    return Figure(value, unit, digits, spread, **how)
+
+
+def difference(run: Callable[[int], object], count: int, turns: int = 9, **options: Any) -> dict[str, Cell]:
     """Columns of a call's cost over bare, in microseconds; the guard is open while ``run(count)`` runs."""
     bare, guarded = by_turns(lambda: run(count), turns, lambda: quiet(**options), inside=True)
-    over, spread = middle([(b - a) / count * 1e6 for a, b in zip(bare, guarded, strict=True)])
-    return {"bare": f"{middle(bare)[0] / count * 1e6:.2f} us", "over bare": f"{over:+.2f} us", "spread": f"{spread:.2f} us"}
+    plain = figure([one / count * 1e6 for one in bare], "us", judged=False)
+    over = figure([(b - a) / count * 1e6 for a, b in zip(bare, guarded, strict=True)], "us", sign=True)
+    return {"bare": plain, "over bare": over, "spread": over.noise()}
 
 
-def ratio(run: Callable[[], object], turns: int = 9, **options: Any) -> dict[str, str]:
+def ratio(
+    run: Callable[[], object], turns: int = 9, context: Callable[[], AbstractContextManager[Any]] = quiet
+) -> dict[str, Cell]:
     """Columns of a whole program's cost: entering, leaving and the report's making included."""
-    bare, guarded = by_turns(run, turns, lambda: quiet(**options))
-    times, spread = middle([b / a for a, b in zip(bare, guarded, strict=True)])
+    bare, guarded = by_turns(run, turns, context)
+    times = figure([b / a for a, b in zip(bare, guarded, strict=True)], digits=3)
     return {
-        "bare": f"{middle(bare)[0] * 1e3:.1f} ms", "guarded": f"{middle(guarded)[0] * 1e3:.1f} ms", "ratio": f"{times:.3f}",
-        "spread": f"{spread:.3f}",
+        "bare": figure([one * 1e3 for one in bare], "ms", 1, judged=False),
+        "guarded": figure([one * 1e3 for one in guarded], "ms", 1, judged=False), "ratio": times, "spread": times.noise(),
     }  # fmt: skip
 
 
@@ -99,45 +106,3 @@ def resident() -> float:
     """Resident memory of this process, in MiB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGESIZE") / (1 << 20)
-
-
-class Tables:
-    """What one benchmark found: tables of rows, printed as they come and written at the end."""
-
-    def __init__(self, about: str) -> None:
-        parser = argparse.ArgumentParser(description=about)
-        parser.add_argument("--json", metavar="FILE", help="also write the figures there")
-        self._file: str | None = parser.parse_args().json
-        self._tables: list[dict[str, Any]] = []
-        self._about = about
-        print(about)
-
-    def table(self, title: str) -> None:
-        """What follows is a table of its own."""
-        self._tables.append({"title": title, "rows": []})
-        print(f"\n{title}")
-
-    def row(self, what: str, columns: dict[str, str]) -> None:
-        """One measurement."""
-        self._tables[-1]["rows"].append({"": what, **columns})
-        print(f"  {what:<52}" + "  ".join(f"{name} {value}" for name, value in columns.items()), flush=True)
-
-    def end(self) -> None:
-        """Write the JSON, where one was asked for."""
-        if self._file is None:
-            return
-        found = {"about": self._about, "machine": machine(), "tables": self._tables}
-        Path(self._file).write_text(json.dumps(found, indent=1) + "\n")
-
-
-def machine() -> dict[str, Any]:
-    """Date, kind and load of this machine."""
-    return {
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        "system": f"{platform.system()} {platform.release().split('-')[0]} {platform.machine()}",
-        "processors": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }

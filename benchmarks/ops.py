@@ -1,56 +1,35 @@
-"""What the ops layer costs an operation, beside an empty dispatch mode, DebugMode and the profiler with stacks.
+"""What the ops layer costs an operation, beside an empty dispatch mode, DebugMode and the profiler.
+
+python benchmarks/ops.py [--json FILE] [--quick]
 
 All in one process, by turns, so that a busy machine is busy for all of them: the ratio to the empty mode of the same
-turn is what counts; medians over the turns. ``python benchmarks/ops.py [turns]``
+turn is what counts; medians over the turns.
 """
 
 from __future__ import annotations
 
-import statistics
-import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.profiler import ProfilerActivity, profile
-from torch.utils._python_dispatch import TorchDispatchMode
+from measuring import Tables, figure
+from watchers import OURS, WATCHERS, debug_mode
 
-from tensorwatch_guard import guard
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
-CALLS = 1000
-
-
-class Empty(TorchDispatchMode):
-    """What anybody would write."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return func(*args, **(kwargs or {}))
-
-
-def _debug() -> AbstractContextManager[Any]:
-    from torch.utils._debug_mode import DebugMode
-
-    return DebugMode()
-
-
-def _profiler() -> AbstractContextManager[Any]:
-    return profile(activities=[ProfilerActivity.CPU], with_stack=True)
-
-
+CALLS, TURNS = 1000, 15
 CONTEXTS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "bare": nullcontext,
-    "empty mode": Empty,
-    "guard": lambda: guard(report=False),
-    "guard(ops=True)": lambda: guard(ops=True, report=False),
-    "DebugMode": _debug,
-    "profiler, stacks": _profiler,
+    **{name: context for name, context in WATCHERS.items() if name != "empty settrace"},
+    "DebugMode": debug_mode,
 }
 
 
 def additions() -> Callable[[], int]:
-    """One small operation, many times."""
+    """One addition of four elements."""
     x, y = torch.ones(4), torch.ones(4)
 
     def run() -> int:
@@ -62,7 +41,7 @@ def additions() -> Callable[[], int]:
 
 
 def writes() -> Callable[[], int]:
-    """An in-place operation."""
+    """One add_ of four elements."""
     x = torch.ones(4)
 
     def run() -> int:
@@ -74,7 +53,7 @@ def writes() -> Callable[[], int]:
 
 
 def training() -> Callable[[], int]:
-    """Ten layers of 32 with Adam, forward, backward and step."""
+    """Ten layers of 32 with Adam: forward, backward, step."""
     torch.manual_seed(0)
     model = torch.nn.Sequential(*[torch.nn.Linear(32, 32) for _ in range(10)])
     optimizer = torch.optim.Adam(model.parameters())
@@ -91,33 +70,30 @@ def training() -> Callable[[], int]:
     return run
 
 
-def _microseconds(run: Callable[[], int], context: Callable[[], AbstractContextManager[Any]]) -> float:
+def microseconds(run: Callable[[], int], context: Callable[[], AbstractContextManager[Any]]) -> float:
+    """An operation within the context, which is not counted itself."""
     with context():
-        run() if context is not _debug else None
+        run() if context is not debug_mode else None
         started = time.process_time()
         count = run()
         return (time.process_time() - started) / count * 1e6
 
 
 def main() -> None:
-    """Print one line a context and program."""
-    turns = int(sys.argv[1]) if len(sys.argv) > 1 else 15
-    torch.set_num_threads(1)
-    print(f"torch {torch.__version__}, Python {sys.version.split()[0]}; medians of {turns} turns")
-    print("processor time an operation")
+    """A table a program, a row a context."""
+    tables = Tables("Cost of the ops layer an operation, beside other watchers of operations")
     for make in (additions, writes, training):
         run = make()
         took: dict[str, list[float]] = {name: [] for name in CONTEXTS}
-        ratios: dict[str, list[float]] = {name: [] for name in CONTEXTS}
-        for _ in range(turns):
-            turn = {name: _microseconds(run, context) for name, context in CONTEXTS.items()}
-            for name, value in turn.items():
-                took[name].append(value)
-                ratios[name].append(value / turn["empty mode"])
-        print(f"{make.__name__}: {(make.__doc__ or '').rstrip('.')}")
-        for name in CONTEXTS:
-            mean, ratio = statistics.median(took[name]), statistics.median(ratios[name])
-            print(f"  {name:18s}{mean:9.2f} us{ratio:8.2f} x empty mode")
+        for _ in range(tables.fewer(TURNS, 2)):
+            for name, context in CONTEXTS.items():
+                took[name].append(microseconds(run, context))
+        tables.table((make.__doc__ or "").rstrip("."))
+        for name, values in took.items():
+            each = figure(values, "us", judged=name in OURS)
+            ratio = figure([a / b for a, b in zip(values, took["empty mode"], strict=True)], "x", judged=name in OURS)
+            tables.row(name, {"an operation": each, "of the empty mode": ratio, "spread": ratio.noise()})
+    tables.end()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Runs the benchmarks and writes docs/benchmarks.md from their JSON.
 
 python benchmarks/page.py [FOLDER]    FOLDER keeps the JSON; without one it goes to .benchmarks
+
+`python benchmarks/compare.py OLD NEW` compares two such folders.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("calls", "aliases", "loops", "scale", "following")
+NAMES = ("calls", "aliases", "ops", "loops", "scale", "following", "start_up")
 HEAD = """<!-- Written by `make bench`: do not edit, run it. -->
 # Benchmarks
 
@@ -26,9 +28,11 @@ default, without a printed report.
 
 def rows(table: dict[str, Any]) -> list[str]:
     """One table in Markdown."""
-    names = list(dict.fromkeys(name for row in table["rows"] for name in row))
-    lines = [f"### {table['title']}", "", "| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    lines += ["| " + " | ".join(str(row.get(name, "")).replace("|", "\\|") for name in names) + " |" for row in table["rows"]]
+    names = list(dict.fromkeys(name for row in table["rows"] for name in row["cells"]))
+    lines = [f"### {table['title']}", "", "|  | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
+    for row in table["rows"]:
+        texts = [row["what"], *(row["cells"].get(name, {"text": ""})["text"] for name in names)]
+        lines.append("| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |")
     return [*lines, ""]
 
 

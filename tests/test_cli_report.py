@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ def test_several_files_become_one(samples: Samples, capsys: Captured):
     both = json.loads(Path("both.json").read_text())
     assert {one["op"] for one in both["findings"]} == {"Tensor.item", "Tensor.to"}
     assert both["schema"] == "tensorwatch-guard/1"
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize(("path", "begins"), [("r.html", "<!"), ("r.md", "#"), ("r.txt", "tensorwatch")])

@@ -7,12 +7,15 @@ import math
 import os
 import stat
 import threading
+import tracemalloc
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from report_samples import Samples
+from tensorwatch_guard.report.formats import render
 from tensorwatch_guard.report.model import Notice, Report, ReportError
 from tensorwatch_guard.report.schema import from_json, plain
 
@@ -28,6 +31,28 @@ def test_a_round_trip_loses_nothing(tmp_path: Path):
     assert back.to_json() == report.to_json()
     assert back.find(kind="alias") == report.find(kind="alias")
     assert str(back) == str(report)
+
+
+def test_the_text_written_a_finding_at_a_time_is_that_of_the_whole(tmp_path: Path):
+    samples = Samples(tmp_path)
+    extra = {"future": {"findings": []}, "last": '\n "findings": []'}
+    reports = (samples.broken(), samples.report(), samples.report(samples.item(), extra=extra))
+    for report in reports:
+        report.dump(tmp_path / "a.json")
+        text = (tmp_path / "a.json").read_text()
+        assert text == json.dumps(report.to_json(), indent=1) + "\n"
+        assert text == render(report, "json") + "\n"
+
+
+def test_writing_needs_no_memory_for_the_whole_text(tmp_path: Path):
+    samples = Samples(tmp_path)
+    item = samples.item()
+    report = samples.report(*(replace(item, id=f"{at:016x}") for at in range(3000)))
+    tracemalloc.start()
+    report.dump(tmp_path / "a.json")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < (tmp_path / "a.json").stat().st_size / 10
 
 
 def test_the_schema_names_what_the_design_names(tmp_path: Path):

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from .model import ReportError
-from .schema import to_json
+from .schema import pieces
 from .terminal import Style
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from .model import Report
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One format. ``render(report, style, verbose)`` gives the whole text; most formats need no style."""
+    """One format. ``render(report, style, verbose)`` gives the text, or its pieces; most formats need no style."""
 
     name: str
     about: str
-    render: Callable[[Report, Style, bool], str]
+    render: Callable[[Report, Style, bool], str | Iterable[str]]
 
 
 def _text(report: Report, style: Style, verbose: bool) -> str:
@@ -31,8 +30,8 @@ def _text(report: Report, style: Style, verbose: bool) -> str:
     return render_text(report, style, verbose=verbose)
 
 
-def _json(report: Report, _style: Style, _verbose: bool) -> str:
-    return json.dumps(to_json(report), indent=1, allow_nan=False)
+def _json(report: Report, _style: Style, _verbose: bool) -> Iterable[str]:
+    return pieces(report)
 
 
 def _html(report: Report, _style: Style, _verbose: bool) -> str:
@@ -71,6 +70,16 @@ def render(report: Report, name: str = "text", style: Style | None = None, *, ve
     Raises:
         ReportError: If there is no such format; the message lists the good ones.
     """
+    return "".join(stream(report, name, style, verbose=verbose))
+
+
+def stream(report: Report, name: str, style: Style | None = None, *, verbose: bool = False) -> Iterable[str]:
+    """The same in pieces, as far as the format comes in pieces.
+
+    Raises:
+        ReportError: If there is no such format; the message lists the good ones.
+    """
     if name not in FORMATS:
         raise ReportError(f"no format {name!r}; good values: {', '.join(FORMATS)}")
-    return FORMATS[name].render(report, style or Style(), verbose)
+    text = FORMATS[name].render(report, style or Style(), verbose)
+    return (text,) if isinstance(text, str) else text

@@ -156,7 +156,7 @@ def _differing(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     return [
         name
         for name, value in other.items()
-        if name not in _BLIND and name in first and _same_kind(first[name]) != _same_kind(value)
+        if name not in _BLIND and first.get(name, value) != value and _same_kind(first[name]) != _same_kind(value)
     ]
 
 

@@ -10,8 +10,9 @@ import json
 import math
 import os
 import stat
-from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING, fields, replace
+from itertools import chain
 from typing import Any, Final
 
 from ..words import KINDS, NOTHING, SCHEMA, SEVERITIES, Finding, Related, RunInfo, Site
@@ -35,6 +36,13 @@ _TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
     "end_column": (int, type(None)), "function": str, "source": (str, type(None)),
 }  # fmt: skip
 _LISTS: Final = ("via", "threads", "layers", "argv")
+_EXACT: Final = {
+    name: frozenset(kind if isinstance(kind, tuple) else (kind,)) for name, kind in _TYPES.items() if name not in _LISTS
+}
+"""Values of these very types need no second look: a thousand files of ten thousand findings are read at a time."""
+_NEEDED: Final = tuple(
+    item.name for item in fields(Finding) if item.default is MISSING and item.default_factory is MISSING
+)
 
 
 # -- to JSON -----------------------------------------------------------------------------------------------------------
@@ -100,26 +108,39 @@ def to_json(report: Report) -> dict[str, Any]:
     return _with(made, report.extra)
 
 
+def pieces(report: Report) -> Iterator[str]:
+    """The report file's text, a finding at a time: a merged report would need ten times its size as one text."""
+    whole = json.dumps(to_json(replace(report, findings=())), indent=1, allow_nan=False)
+    if not report.findings:
+        yield whole
+        return
+    head, empty, tail = whole.partition('\n "findings": []')  # a line of the outermost object: only there it is so deep
+    yield head + empty[:-1]
+    for at, finding in enumerate(report.findings):
+        text = json.dumps(_finding(finding), indent=1, allow_nan=False).replace("\n", "\n  ")
+        yield f"{',' if at else ''}\n  {text}"
+    yield "\n ]" + tail
+
+
 def dump(report: Report, path: str | os.PathLike[str]) -> None:
     """Write the file beside its place and move it there: a reader, or a killed process, never leaves half of it."""
     target = os.fspath(path)
-    text = json.dumps(to_json(report), indent=1, allow_nan=False) + "\n"
     try:
-        _write(target, text)
+        _write(target, chain(pieces(report), "\n"))
     except OSError as error:
         raise ReportFileError(f"cannot write the report {target}: {error.strerror or error}") from None
 
 
-def _write(target: str, text: str) -> None:
+def _write(target: str, text: Iterable[str]) -> None:
     if os.path.exists(target) and not stat.S_ISREG(os.stat(target).st_mode):  # /dev/stdout, a pipe
         with open(target, "w", encoding="utf-8") as stream:
-            stream.write(text)
+            stream.writelines(text)
         return
     target = os.path.realpath(target)  # a link stays a link
     beside = f"{target}.{os.getpid()}.part"
     try:
         with open(beside, "w", encoding="utf-8") as stream:
-            stream.write(text)
+            stream.writelines(text)
         os.replace(beside, target)
     except BaseException:
         if os.path.exists(beside):
@@ -185,7 +206,8 @@ def _known(raw: Any, names: tuple[str, ...], where: str, *, extra: bool = True) 
     made: dict[str, Any] = {}
     for name in names:
         if name in raw:
-            made[name] = _checked(name, raw[name], where)
+            value = raw[name]
+            made[name] = value if type(value) in _EXACT.get(name, ()) else _checked(name, value, where)
     if extra:
         made["extra"] = {key: value for key, value in raw.items() if key not in names} or NOTHING
     return made
@@ -215,11 +237,7 @@ def _load_related(raw: Any, where: str) -> Related:
 
 def _load_finding(raw: Any, where: str) -> Finding:
     made = _known(raw, _FINDING, where)
-    missing = [
-        item.name for item in fields(Finding) if item.default is MISSING and item.default_factory is MISSING
-    ]
-    missing = [name for name in missing if name not in made]
-    if missing:
+    if missing := [name for name in _NEEDED if name not in made]:
         raise ReportError(f"{where} lacks {missing[0]!r}")
     if made["kind"] not in KINDS or made["severity"] not in SEVERITIES:
         raise ReportError(f"{where}: unknown kind {made['kind']!r} or severity {made['severity']!r}")

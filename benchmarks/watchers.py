@@ -1,0 +1,66 @@
+"""Who else watches a program, as contexts: the least that a dispatch mode or a tracer can cost, and PyTorch's own tools."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+from measuring import quiet
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from types import FrameType
+
+
+class Empty(TorchDispatchMode):
+    """What anybody would write."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return func(*args, **(kwargs or {}))
+
+
+def _look(_frame: FrameType, _event: str, _argument: object) -> Any:
+    return _look
+
+
+@contextlib.contextmanager
+def line_tracer() -> Iterator[None]:
+    """A ``sys.settrace`` function that looks at every line and does nothing: what watchers of variables do at least."""
+    before = sys.gettrace()
+    sys.settrace(_look)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+def debug_mode() -> AbstractContextManager[Any]:
+    """A dispatch mode that lists every operation."""
+    from torch.utils._debug_mode import DebugMode
+
+    return DebugMode()
+
+
+def profiler() -> AbstractContextManager[Any]:
+    """Records operations in C++."""
+    return profile(activities=[ProfilerActivity.CPU])
+
+
+def profiler_with_stacks() -> AbstractContextManager[Any]:
+    """The same, with the Python functions around them."""
+    return profile(activities=[ProfilerActivity.CPU], with_stack=True)
+
+
+WATCHERS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "guard": quiet,
+    "guard, ops": lambda: quiet(ops=True),
+    "empty settrace": line_tracer,
+    "profiler": profiler,
+    "profiler, stacks": profiler_with_stacks,
+    "empty mode": Empty,
+}
+OURS = ("guard", "guard, ops")
