@@ -8,23 +8,24 @@ import numpy as np
 import pytest
 import torch
 
-from tensorwatch_guard import Report, guard
+from tensorwatch_guard import GuardViolation, Report, guard
 
 QUIET = 3000
 """Steps in which nothing is written: far more than what boundaries may spend at the start."""
 MANY = 600
 
 
-def trained(write: Any, fused: bool = False, mode: str = "check") -> Report:
+def trained(write: Any, mode: str = "check", **options: Any) -> Report:
     """The report on a training whose weights ``write`` may touch between forward and backward, or after the step."""
     torch.manual_seed(0)
     layers = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
-    optimizer = torch.optim.SGD(layers.parameters(), lr=1e-4, fused=fused)
+    optimizer = torch.optim.SGD(layers.parameters(), lr=1e-4)
     inputs = np.ones((2, 4), np.float32)
-    with guard(report=False, writes=mode) as g:
+    with guard(report=False, writes=mode, **options) as g:
         shared = torch.from_numpy(inputs)
         for turn in range(QUIET + MANY):
             loss = layers(shared).square().sum()
+            loss.item()
             if turn >= QUIET:
                 write(turn, inputs)
             optimizer.zero_grad()
@@ -54,6 +55,7 @@ def test_a_gradient_that_comes_to_be_wrong_late_is_told(mode: str) -> None:
 def test_once_something_was_found_every_boundary_looks() -> None:
     report = trained(between_forward_and_backward)
     assert sum(mutation.count for mutation in report.mutations) > MANY // 2
+    assert all(hazard.details["certain"] for hazard in report.hazards)
 
 
 def test_auto_names_the_line_of_what_began_late() -> None:
@@ -85,6 +87,18 @@ def test_a_fused_optimizer_is_never_taken_for_somebody_else() -> None:
             optimizer.step()
     assert kept.shape == (1, 4)
     assert {mutation.details["writer"] for mutation in g.report.mutations} == {"torch"}
+
+
+def test_who_wants_to_be_stopped_is_stopped_at_the_very_backward() -> None:
+    turns = []
+
+    def once(turn: int, inputs: Any) -> None:
+        turns.append(turn)
+        inputs += 1e-3
+
+    with pytest.raises(GuardViolation):
+        trained(once, hazard="error")
+    assert turns == [QUIET]
 
 
 def test_who_asks_for_exact_has_every_boundary_look() -> None:

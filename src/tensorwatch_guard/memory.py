@@ -208,8 +208,10 @@ class Memory:
     # -- looking -------------------------------------------------------------------------------------------------------
 
     def is_due(self, at: Trail, phase: int, *, comes_first: bool = False) -> bool:
-        """Whether a boundary that stands there looks at anything, see ``sharing/pace.py``."""
-        return self.mode != "off" and self.writes.is_due(at, phase, comes_first)
+        """Whether a boundary that stands there looks at anything, see ``sharing/pace.py``; always where it may stop."""
+        if self.mode == "off" or self.session.memory_strict:
+            return self.mode != "off"
+        return self.writes.is_due(at, phase, comes_first)
 
     def before_backward(self, at: Trail, roots: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor] | None) -> None:
         """Look at all memory, then for values that the graph saved before a write autograd did not see."""
@@ -259,8 +261,8 @@ class Memory:
 
     def missed(self) -> str:
         """What of the shared memory was not compared, in words; empty where all of it was."""
-        missed = {**self.writes.contents.missed(), "boundaries_at_rest": self.writes.pace.rested}
-        parts = [f"{count} {name.replace('_', ' ')}" for name, count in missed.items() if count]
+        missed = {**self.writes.contents.missed(), "boundaries_passed_over": self.writes.pace.rested}
+        parts = [f"{count:,} {name.replace('_', ' ')}" for name, count in missed.items() if count]
         return ", ".join(parts)
 
     def raise_mode(self, mode: str, moment: Moment) -> None:

@@ -85,7 +85,7 @@ class Outcome:
     def peek(self, tensor: Tensor, tallies: list[Tally]) -> None:
         """An event that is no boundary, counted in ``tallies``: look at the memory at hand."""
         if SESSION.sharing:
-            SESSION.peek_at(self.trail, tensor, bool(tallies) and is_often(tallies[-1].count))
+            SESSION.peek_at(self.trail, tensor, bool(tallies) and not SESSION.memory_strict and is_often(tallies[-1].count))
 
 
 def device_name(tensor: Tensor | None) -> str:

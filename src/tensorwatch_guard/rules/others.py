@@ -189,7 +189,7 @@ OWN: Final[tuple[Rule, ...]] = (
         "looking at shared memory was cut short",
         "note",
         "Comparing contents reached its share of the run's time. Some writes may be seen late, or not at "
-        "all.",
+        "all. Of a boundary that was passed over the next look makes up: a write is told with a wider interval.",
         'guard fewer or smaller arrays, or writes="exact" for a short part',
     ),
     Rule(
