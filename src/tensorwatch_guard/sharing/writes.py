@@ -165,6 +165,9 @@ class Writes:
             return True
         if phase != END and at.code is not None:
             self.passes.last[id(at.code), at.lasti] = tick()
+        if self.data_views:  # how old a write through .data is cannot be made up for
+            with self.lock:
+                self.data_views.settle()
         return False
 
     def boundary(self, moment: Moment, *, whole: bool = False) -> None:
