@@ -87,7 +87,7 @@ class Memory:
             implicit=row.implicit,
             details=lambda: alias_details(direction, region, tensor),
         )
-        if tallies and self.bears and not takes_turn(tallies[0]):
+        if tallies and not self.attention.awake and not takes_turn(tallies[0]):
             for tally in tallies:
                 tally.passed += 1
             return
@@ -120,11 +120,6 @@ class Memory:
         self.session.sharing = True
         direction = "tensor->array" if side is not None else "array->tensor"
         self.session.emit("alias", CENSUS, NOWHERE, details=lambda: alias_details(direction, region, tensor))
-
-    @property
-    def bears(self) -> bool:
-        """Whether small aliases may go the short way: not while something is followed."""
-        return not self.attention.awake
 
     def born(
         self,
@@ -209,9 +204,7 @@ class Memory:
 
     def is_due(self, at: Trail, phase: int, *, comes_first: bool = False) -> bool:
         """Whether a boundary that stands there looks at anything, see ``sharing/pace.py``; always where it may stop."""
-        if self.mode == "off" or self.session.memory_strict:
-            return self.mode != "off"
-        return self.writes.is_due(at, phase, comes_first)
+        return self.mode != "off" and (self.session.memory_strict or self.writes.is_due(at, phase, comes_first))
 
     def before_backward(self, at: Trail, roots: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor] | None) -> None:
         """Look at all memory, then for values that the graph saved before a write autograd did not see."""

@@ -73,7 +73,7 @@ def _short(row: Operation, long_way: Hook, *, to_array: bool, keywords: bool = F
             or here.open is not None
             or not session.collectors
             or memory is None
-            or not memory.bears
+            or memory.attention.awake
             or _compiler._is_compiling_flag
             or function_mode_on()
             or _tracing() is not None
