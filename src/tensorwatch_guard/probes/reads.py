@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from time import perf_counter_ns
-from types import FrameType
+from types import BuiltinFunctionType, FrameType, MethodDescriptorType
 from typing import Any, Final
 
 import torch
@@ -26,7 +26,7 @@ _get_frame: Final = sys._getframe
 _optimizer: Final = sys.modules.get("torch.optim.optimizer")  # no attribute of torch.optim
 _STEPS_OWN: Final = getattr(getattr(_optimizer, "_get_value", None), "__code__", None)
 """What optimizers read their CPU step counts with, one a parameter. They are added up when the step ends (``spans``)."""
-_BUILTIN: Final = frozenset({type(torch.nonzero), type(torch.Tensor.nonzero), type(torch.ones(()).nonzero)})
+_BUILTIN: Final = frozenset({BuiltinFunctionType, MethodDescriptorType})
 """Functions in Python call others that are watched, too: one happening has to be open for both."""
 _compiler: Final = torch.compiler
 _tracing: Final = torch._C._get_tracing_state
