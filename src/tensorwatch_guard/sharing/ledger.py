@@ -21,7 +21,7 @@ from .fingerprints import BLOCK
 from .owners import MOVED, ArrayOwner, Lender, Owner, last_array
 
 _use_count: Final = getattr(torch._C, "_storage_Use_Count", None)
-_NO_DATA: Final = torch.empty(0)
+_NO_DATA: Final = torch.empty(0, device="cpu")  # the default device may be another
 MOST_NOTED: Final = 64
 """Pieces whose version counters are noted at a boundary."""
 _modes: Final = torch._C._len_torch_dispatch_stack
@@ -108,7 +108,7 @@ def version_probe(tensor: torch.Tensor) -> torch.Tensor | None:
         return None
     probe = tensor.detach()
     dtype = tensor.dtype
-    probe.data = _NO_DATA if dtype is torch.float32 else torch.empty(0, dtype=dtype)
+    probe.data = _NO_DATA if dtype is torch.float32 else torch.empty(0, dtype=dtype, device="cpu")
     return probe
 
 
