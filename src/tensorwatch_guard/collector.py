@@ -65,6 +65,7 @@ class Tally:
         "threads",
         "trail",
         "unit_bytes",
+        "unnoted",
         "via",
         "watch_at",
     )
@@ -97,6 +98,8 @@ class Tally:
         """The tally that tells this one's story, too: the line of this interval's write was found."""
         self.owner: Collector | None = None
         self.serial = 0
+        self.unnoted = False
+        """Its reads are passed over in ``sharing/passes.py``."""
         self.passed = 0
         """Aliases that were counted and not watched."""
         self.watch_at = 0

@@ -60,8 +60,8 @@ class Here:
     """One thread's state. ``busy`` is set while our own code runs torch or NumPy calls that must not be seen."""
 
     __slots__ = (
-        "busy", "due", "generation", "kept", "name", "open", "sample", "shards", "step_looks", "step_reads", "stepping", "told",
-        "traced",
+        "busy", "due", "generation", "kept", "name", "only", "open", "sample", "shards", "step_looks", "step_reads", "stepping",
+        "told", "traced",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -73,8 +73,8 @@ class Here:
         """Syncs and transfers emitted: whether a happening was told is seen from it."""
         self.traced: tuple[Trail, list[Tally]] | None = None
         """The last wait that only the trace layer saw: the ops layer may know better what it was."""
-        self.stepping: Trail | None = None
-        """The optimizer's step that runs here: its own reads, ``step_reads`` so far, are told as one."""
+        self.stepping = False
+        """An optimizer's step runs here: its own reads, ``step_reads`` so far, are told as one."""
         self.step_reads = 0
         self.step_looks = False
         """Whether shared memory is looked at around that step."""
@@ -83,6 +83,8 @@ class Here:
         self.generation = -1
         self.kept: dict[Collector, Shard] = {}
         self.shards: tuple[tuple[Shard, Collector], ...] = ()
+        self.only: Shard | None = None
+        """The shard, where there is one and nobody asks to hear of each event."""
         self.name = threading.current_thread().name
 
 

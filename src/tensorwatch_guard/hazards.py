@@ -53,7 +53,7 @@ class Hazards:
         self._started = perf_counter_ns()
         self._walked_ns = 0
         self.walks_skipped = 0
-        self._suspects: dict[int, list[Write]] = {}
+        self.suspects: dict[int, list[Write]] = {}
 
     # -- stale gradients -----------------------------------------------------------------------------------------------
 
@@ -89,14 +89,14 @@ class Hazards:
             self._keep(-event.low, Write(Suspect(0, event.low, event.high, sequences), event.at, None, event))
 
     def _keep(self, key: int, write: Write) -> None:
-        known = self._suspects.setdefault(key, [])
+        known = self.suspects.setdefault(key, [])
         one = write.suspect
         if write.event is None:  # of those the first content is needed
             known[:] = [w for w in known if not (one.low <= w.suspect.low and w.suspect.high <= one.high)]
         known.append(write)
         del known[:-MOST_OF_ONE_PIECE]
-        while len(self._suspects) > MOST_SUSPECTS:
-            del self._suspects[next(iter(self._suspects))]
+        while len(self.suspects) > MOST_SUSPECTS:
+            del self.suspects[next(iter(self.suspects))]
 
     def before_backward(self, at: Trail, roots: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor] | None) -> None:
         """Look for values that the graph saved before a write autograd did not see.
@@ -105,13 +105,13 @@ class Hazards:
         """
         if self._writes.data_views:
             self._through_data()
-        if not self._suspects or not roots:
+        if not self.suspects or not roots:
             return
         started = perf_counter_ns()
         if self._walked_ns > WALK_GRACE_NS + WALK_SHARE * (started - self._started):
             self.walks_skipped += 1
             return
-        writes = [write for known in self._suspects.values() for write in known]
+        writes = [write for known in self.suspects.values() for write in known]
         suspects = [Suspect(i, w.suspect.low, w.suspect.high, w.suspect.sequences) for i, w in enumerate(writes)]
         found = list(_still_changed(walk(roots, suspects, inputs), writes))
         self._walked_ns += perf_counter_ns() - started
@@ -180,7 +180,7 @@ class Hazards:
 
     def clear(self) -> None:
         """The session is over."""
-        self._suspects.clear()
+        self.suspects.clear()
         self.in_flight.clear()
 
 

@@ -202,15 +202,17 @@ class Memory:
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
-    def is_due(self, at: Trail, phase: int, *, comes_first: bool = False) -> bool:
-        """Whether a boundary that stands there looks at anything, see ``sharing/pace.py``; always where it may stop."""
-        return self.mode != "off" and (self.session.memory_strict or self.writes.is_due(at, phase, comes_first))
-
-    def before_backward(self, at: Trail, roots: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor] | None) -> None:
-        """Look at all memory, then for values that the graph saved before a write autograd did not see."""
-        if self.is_due(at, BEGIN, comes_first=True):
+    def before_backward(
+        self, at: Trail, roots: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor] | None, *, looks: bool
+    ) -> None:
+        """Look at all memory if it ``looks``, then for values that the graph saved before a write autograd did not see."""
+        if looks:
             self.boundary(at, BEGIN)
         self.hazards.before_backward(at, roots, inputs)
+
+    def settle(self) -> None:
+        """What a boundary does that rests."""
+        self.writes.settle()
 
     def peek(self, address: int | None, at: Trail) -> None:
         """An event that is no boundary."""

@@ -197,6 +197,8 @@ class Running:
             self.session.gate = gate
         self.session.every_read = any(one.policy is not None and one.policy.every_read for one in heard)
         self.session.memory_strict = any(one.policy is not None and one.policy.memory_strict for one in heard)
+        if self.session.memory_strict:
+            self.session.pace.stay_awake()
         self.session.listen(heard)
 
     def _begin(self, writes: str) -> None:
@@ -206,6 +208,7 @@ class Running:
         session.reset()
         session.look_for_devices()
         session.memory = Memory(session, writes)
+        session.pace = session.memory.writes.pace
         PATTERNS.clear()
         if self._install is None:
             self._install = installation()
@@ -246,7 +249,7 @@ class Running:
 
     def _end_if_last(self) -> None:
         if not self._open:
-            self.session.collectors = ()  # whatever became of the rest, nobody hears
+            self.session.fall_silent()  # whatever became of the rest, nobody hears
             self._end()
 
     def _end(self) -> None:

@@ -17,6 +17,7 @@ import torch
 
 from .collector import Collector, Shard, Tally
 from .current import LOCAL, Happening, Here
+from .sharing.pace import Pace
 from .sites import FILES, Trail, from_signal_handler, trail
 from .steps import Steps
 
@@ -62,12 +63,14 @@ class Session:
         self.steps = Steps()
         self.strict = False
         """Some open guard has a level or a limit that acts at once: ``gate`` is asked ahead of each call."""
-        self.heeded = False
-        """Policy wants to hear of events: aliases take the long way."""
         self.every_read = False
         """Some open guard must hear of each read: reads take the long way."""
         self.memory_strict = False
-        """Some open guard has a level for later writes: so do reads while memory is shared, for they look at it."""
+        """Some open guard has a level for later writes: so do reads, for they look at shared memory."""
+        self.short_reads = False
+        """Reads may take the short way: somebody listens and asks for no more than to count them."""
+        self.short_shares = False
+        """The same of aliases, while policy wants to hear of none."""
         self.gate: Callable[[Session, Any], None] | None = None
         self.settle: Callable[[Here], Exception | None] | None = None
         """Says what policy has to say once a step of ours is done; may hand back what is to be raised."""
@@ -82,13 +85,16 @@ class Session:
         self.grants: Any = None
         """The context variable of ``allow``, once somebody used it."""
         self.memory: Memory | None = None
+        self.pace = Pace(0)
+        """The memory's own."""
         self.sharing = False
         """Some memory is shared now: events look at it."""
         self.past_counter = False
         """Some ``.data`` may be written through: backward looks for stale values."""
         self.violation: tuple[type[Exception], ...] | None = None
         self.faults: dict[str, Fault] = {}
-        self.backwards: list[Trail] = []
+        self.backwards: list[FrameType] = []
+        """Where the backwards were called that are running."""
         self.lock = threading.RLock()
         self.beat_at = 0
         """When ``beat`` is to be called, by ``perf_counter_ns``; 0 where nobody waits for it."""
@@ -100,8 +106,15 @@ class Session:
     def listen(self, collectors: tuple[Collector, ...]) -> None:
         """From now on these collectors hear every event."""
         self.collectors = collectors
-        self.heeded = any(collector.heed is not None for collector in collectors)
+        heeded = any(collector.heed is not None for collector in collectors)
+        self.short_reads = bool(collectors) and not self.every_read and not self.memory_strict
+        self.short_shares = bool(collectors) and not self.strict and not heeded and self.memory is not None
         self.generation += 1
+
+    def fall_silent(self) -> None:
+        """Nobody listens any more. Cannot fail."""
+        self.collectors = ()
+        self.short_reads = self.short_shares = False
 
     def refresh(self, here: Here) -> None:
         """Give a thread its shards of the collectors that are open now."""
@@ -116,6 +129,7 @@ class Session:
             here.kept[collector] = shard
             shards.append((shard, collector))
         here.shards = tuple(shards)
+        here.only = shards[0][0] if len(shards) == 1 and shards[0][1].heed is None else None
         here.generation = generation
 
     def reset(self) -> None:
@@ -170,7 +184,7 @@ class Session:
         """Site and origin of a call; on autograd's own threads, where no user frame stands, the open backward's."""
         found = trail(frame)
         if found.code is None and self.backwards and torch._C._current_graph_task_id() != -1:
-            return self.backwards[-1]
+            return trail(self.backwards[-1])
         return found
 
     # -- events --------------------------------------------------------------------------------------------------------
@@ -245,12 +259,9 @@ class Session:
             if collector.heed is not None:
                 collector.heed(tally, False)
 
-    def count_step_reads(self, here: Here) -> None:
-        """The optimizer's step is over: what it read of its own step counts was one kind of read, at one place."""
-        at, count = here.stepping, here.step_reads
-        here.stepping, here.step_reads = None, 0
-        if at is None or not count:
-            return
+    def count_step_reads(self, here: Here, frame: FrameType) -> None:
+        """An optimizer's step is over, called from there: what it read of its own step counts is one kind of read."""
+        at, count, here.step_reads = self.trail(frame), here.step_reads, 0
         if here.generation != self.generation:
             self.refresh(here)
         grant = self.grants.get() if self.grants is not None else None
@@ -276,6 +287,12 @@ class Session:
         if not (often and memory.passes_by(address, code, lasti)) and not memory.glance(address, code, lasti, at):
             memory.peek(address, at or self.trail(frame))
 
+    def unnoted(self, tally: Tally) -> None:
+        """A busy line that reads without a look, or a note of its passing, for as long as nothing is found."""
+        tally.unnoted = True
+        if self.memory is not None:
+            self.memory.writes.passes.unnoted.add((id(tally.trail.code), tally.trail.lasti))
+
     def peek_at(self, at: Trail, tensor: torch.Tensor, often: bool) -> None:
         """The same for a happening whose place is known."""
         memory = self.memory
@@ -298,10 +315,6 @@ class Session:
         """What torch itself may write is looked at. ``wrote``: it has just done so, whatever the version counters say."""
         if self.sharing and self.memory is not None:
             self.memory.torch_boundary(at, phase, wrote=wrote)
-
-    def is_due(self, at: Trail, phase: int) -> bool:
-        """Whether memory is shared, and a boundary that stands there looks at it now."""
-        return self.sharing and self.memory is not None and self.memory.is_due(at, phase)
 
     def knows(self, tensors: Iterable[torch.Tensor]) -> bool:
         """Whether the memory of one of these tensors is known to be shared."""

@@ -9,21 +9,26 @@ from typing import Any
 class Steps:
     """Counts steps. ``now`` is the number of the current one."""
 
-    __slots__ = ("_by_hand", "_counts", "_floor", "_most", "now")
+    __slots__ = ("_by_hand", "_count", "_counts", "_floor", "_last", "_most", "now")
 
     def __init__(self) -> None:
         self.now = 0
-        self._counts: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+        self._counts: weakref.WeakKeyDictionary[Any, list[int]] = weakref.WeakKeyDictionary()
+        self._last: weakref.ref[Any] | None = None
+        self._count: list[int] = []
+        """Of the last one, which is the next one mostly: a look-up in the dictionary costs more than all the rest."""
         self._by_hand = False
         self._most = 0
         self._floor = 0
 
     def stepped(self, optimizer: object) -> None:
         """An optimizer has stepped."""
-        count = self._counts.get(optimizer, 0) + 1
-        self._counts[optimizer] = count
-        if not self._by_hand and count > self._most:
-            self._most = count
+        if self._last is None or self._last() is not optimizer:
+            self._count = self._counts.setdefault(optimizer, [0])
+            self._last = weakref.ref(optimizer)
+        self._count[0] += 1
+        if not self._by_hand and self._count[0] > self._most:
+            self._most = self._count[0]
             self.now += 1
 
     def stepped_by_hand(self) -> None:
@@ -39,7 +44,7 @@ class Steps:
 
     def reset(self) -> None:
         """The last guard is closed: the next one starts afresh."""
-        self._counts = weakref.WeakKeyDictionary()
+        self._counts, self._last = weakref.WeakKeyDictionary(), None
         self._by_hand = False
         self._most = 0
         self.keep()

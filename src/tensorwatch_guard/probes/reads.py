@@ -17,7 +17,7 @@ from ..current import LOCAL, PLAIN, Here, Tensor, function_mode_on, is_real, on_
 from ..operations import Operation
 from ..session import SAMPLE, SESSION, Session
 from ..sharing.sampling import PASSING, SEEN_OFTEN, is_often
-from ..sites import FILES, USER
+from ..sites import FILES, USER, Trail
 from .happen import Outcome, refused, watched
 from .install import Hook
 from .stand_in import stand_in, strip
@@ -41,23 +41,20 @@ def read(row: Operation) -> Hook:
 
     def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
-        if type(instance) not in PLAIN or session.every_read or not session.collectors or function_mode_on():
+        if type(instance) not in PLAIN or not session.short_reads or function_mode_on():
             return long_way(wrapped, instance, args, kwargs)
         here = local.here
-        if here.stepping is not None and instance.is_cpu and _get_frame(1).f_code is _STEPS_OWN:
+        frame = _get_frame(1)
+        code = frame.f_code
+        if here.stepping and code is _STEPS_OWN and instance.is_cpu:
             here.step_reads += 1
             return wrapped(*args, **kwargs)
         if not instance.is_cpu or here.busy or _compiler._is_compiling_flag or _tracing() is not None:
             return long_way(wrapped, instance, args, kwargs)
-        if session.sharing and session.memory_strict:
-            return long_way(wrapped, instance, args, kwargs)
-        sampled = perf_counter_ns() if here.sample else 0
-        frame = _get_frame(1)
-        code = frame.f_code
-        kind_of_file = FILES[code.co_filename]
         outer = here.open
-        if outer is not None and outer.swallows(row, instance, kind_of_file):
+        if outer is not None and outer.swallows(row, instance, FILES[code.co_filename]):
             return wrapped(*args, **kwargs)
+        sampled = perf_counter_ns() if here.sample else 0
         if sampled:
             sampled -= perf_counter_ns()
         try:
@@ -70,25 +67,24 @@ def read(row: Operation) -> Hook:
         if sampled:
             sampled += perf_counter_ns()
         try:
-            at = None if kind_of_file == USER else session.trail(frame)
+            at = None if FILES[code.co_filename] == USER else session.trail(frame)
             # (name, *at.key), without the call
             key = (name, id(code), frame.f_lasti) if at is None else (name, id(at[0]), at[1], id(at[2]), at[3])
-            often = False
-            if here.generation != session.generation or ((grants := session.grants) and grants.get() is not None):
-                session.count_read(here, key, row, at or session.trail(frame), instance.element_size())
+            only = here.only
+            tally = None if only is None or here.generation != session.generation or session.grants else only.get(key)
+            if tally is None:
+                count = _count(session, here, key, row, at or session.trail(frame), instance.element_size())
             else:
-                step = session.steps.now
-                for pair in here.shards:
-                    tally = pair[0].get(key)
-                    if tally is None:
-                        session.count_read(here, key, row, at or session.trail(frame), instance.element_size(), (pair,))
-                        continue
-                    tally.count += 1
-                    tally.last_step = step
-                    here.sample = not tally.count & SAMPLE
-                    often = tally.count > SEEN_OFTEN and tally.count & PASSING != 0
+                count = tally.count = tally.count + 1
+                tally.last_step = session.steps.now
+                here.sample = not count & SAMPLE
             if session.sharing:
-                session.peek(frame, instance, at, often)
+                often = count > SEEN_OFTEN and count & PASSING != 0
+                if often and tally is not None and session.pace.eased and not session.devices:
+                    if not tally.unnoted:
+                        session.unnoted(tally)
+                else:
+                    session.peek(frame, instance, at, often)
             if session.beat_at and perf_counter_ns() > session.beat_at:
                 session.pulse()
             if sampled:
@@ -177,26 +173,32 @@ def look(row: Operation) -> Hook:
     return probe
 
 
+def _count(session: Session, here: Here, key: tuple[object, ...], row: Operation, at: Trail, unit_bytes: int = 0) -> int:
+    """Count a read in every open guard. Returns how often its line has read, 0 where that cannot be said."""
+    if here.generation != session.generation or ((grants := session.grants) and grants.get() is not None):
+        session.count_read(here, key, row, at, unit_bytes)
+        return 0
+    count = 0
+    for pair in here.shards:
+        tally = pair[0].get(key)
+        if tally is None:
+            session.count_read(here, key, row, at, unit_bytes, (pair,))
+            continue
+        count = tally.count = tally.count + 1
+        tally.last_step = session.steps.now
+        here.sample = not count & SAMPLE
+        if tally.threads is not None:
+            tally.in_task()
+    return count
+
+
 def _looked(session: Session, here: Here, row: Operation, frame: FrameType, tensor: Any) -> None:
     """The short way of a look: counted like a read."""
     started = perf_counter_ns()
-    at, often = session.trail(frame), False
-    key = (row.name, id(at[0]), at[1], id(at[2]), at[3])
-    if here.generation != session.generation or ((grants := session.grants) and grants.get() is not None):
-        session.count_read(here, key, row, at)
-    else:
-        for pair in here.shards:
-            tally = pair[0].get(key)
-            if tally is None:
-                session.count_read(here, key, row, at, shards=(pair,))
-                continue
-            tally.count += 1
-            tally.last_step = session.steps.now
-            if tally.threads is not None:
-                tally.in_task()
-            often = is_often(tally.count)
+    at = session.trail(frame)
+    count = _count(session, here, (row.name, id(at[0]), at[1], id(at[2]), at[3]), row, at)
     if session.sharing:
-        session.peek(frame, tensor, at, often)
+        session.peek(frame, tensor, at, is_often(count))
     if session.beat_at and started > session.beat_at:
         session.pulse()
     session.timed(started)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from ..current import LOCAL, PLAIN, Here, Tensor, function_mode_on, is_real, on_cpu
+from ..current import LOCAL, PLAIN, Tensor, function_mode_on, is_real, on_cpu
 from ..operations import Operation
 from ..session import SESSION, Session
 from ..sharing.owners import (
@@ -63,15 +63,13 @@ def _short(row: Operation, long_way: Hook, *, to_array: bool, keywords: bool = F
         here = local.here
         memory = session.memory
         if (
-            (kwargs and (not keywords or (session.devices and "device" in kwargs)))
+            not session.short_shares
+            or (kwargs and (not keywords or (session.devices and "device" in kwargs)))
             or (keywords and len(args) > 1 and session.devices)
             or (type(instance) not in PLAIN or args if to_array else not args or type(args[0]) is not np.ndarray)
-            or session.strict
-            or session.heeded
             or (session.grants is not None and session.grants.get() is not None)
             or here.busy
             or here.open is not None
-            or not session.collectors
             or memory is None
             or memory.attention.awake
             or _compiler._is_compiling_flag
@@ -92,20 +90,29 @@ def _short(row: Operation, long_way: Hook, *, to_array: bool, keywords: bool = F
             # memory of torch's own is resizable: then it was copied
             tensor = result.base if to_array else result
             nbytes = result.nbytes
-            if type(tensor) is Tensor and nbytes and (not keywords or not result.untyped_storage().resizable()):
-                code = frame.f_code
-                at = None if FILES[code.co_filename] == USER else session.trail(frame)
-                # (name, *at.key), without the call
-                key = (name, id(code), frame.f_lasti) if at is None else (name, id(at[0]), at[1], id(at[2]), at[3])
-                if not _counted(here, key, nbytes):
-                    here.busy, started = True, perf_counter_ns()
-                    array, seen = (None, instance) if to_array else (args[0], result)
-                    watched = memory.born(here, row, direction, key, at or (code, frame.f_lasti), tensor, array, seen)
-                    stands_for = 1 if watched else UNTIMED + 1
-                    here.busy = False
-                    if session.beat_at and started > session.beat_at:
-                        session.pulse()
-                    session.timed(started, stands_for)
+            if type(tensor) is not Tensor or not nbytes or (keywords and result.untyped_storage().resizable()):
+                return result
+            code = frame.f_code
+            at = None if FILES[code.co_filename] == USER else session.trail(frame)
+            # (name, *at.key), without the call
+            key = (name, id(code), frame.f_lasti) if at is None else (name, id(at[0]), at[1], id(at[2]), at[3])
+            only = here.only
+            tally = None if only is None or here.generation != session.generation else only.get(key)
+            if tally is not None and tally.threads is None:
+                count = tally.count + 1
+                if count < tally.watch_at and count & UNTIMED:  # one of the many of a busy line
+                    tally.count = count
+                    tally.passed += 1
+                    tally.nbytes += nbytes
+                    tally.last_step = session.steps.now
+                    return result
+            here.busy, started = True, perf_counter_ns()
+            array, seen = (None, instance) if to_array else (args[0], result)
+            watched = memory.born(here, row, direction, key, at or (code, frame.f_lasti), tensor, array, seen)
+            here.busy = False
+            if session.beat_at and started > session.beat_at:
+                session.pulse()
+            session.timed(started, 1 if watched else UNTIMED + 1)
         except Exception as error:
             session.fault(name, error)
         finally:
@@ -113,23 +120,6 @@ def _short(row: Operation, long_way: Hook, *, to_array: bool, keywords: bool = F
         return result
 
     return probe
-
-
-def _counted(here: Here, key: tuple[object, ...], nbytes: int) -> bool:
-    """Whether this was one of the many aliases of a busy line that are counted and not watched."""
-    if here.generation != SESSION.generation or len(here.shards) != 1:
-        return False
-    tally = here.shards[0][0].get(key)
-    if tally is None or tally.threads is not None:
-        return False
-    count = tally.count + 1
-    if count >= tally.watch_at or not count & UNTIMED:
-        return False
-    tally.count = count
-    tally.passed += 1
-    tally.nbytes += nbytes
-    tally.last_step = SESSION.steps.now
-    return True
 
 
 def build(row: Operation) -> Hook:

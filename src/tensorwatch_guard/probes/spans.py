@@ -14,7 +14,7 @@ from typing import Any, Final
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from ..current import LOCAL, Tensor
+from ..current import LOCAL, Here, Tensor
 from ..session import SESSION, Session
 from ..sharing.moments import BEGIN, END
 from ..sites import NOWHERE, Trail
@@ -46,29 +46,37 @@ def backward(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     if not session.collectors or here.busy or _compiler._is_compiling_flag:
         return wrapped(*args, **kwargs)
     frame = _get_frame(1)
-    trail = _place(session, frame)
-    stepping, here.stepping = here.stepping, None  # an optimizer whose closure calls backward reads its steps after it
+    stepping, here.stepping = here.stepping, False  # an optimizer whose closure calls backward reads its steps after it
     if session.sharing or session.past_counter:
-        violation = _guarded(session, lambda: _before_backward(session, trail, *_ends(args, kwargs, wrapped.__name__)))
-        if violation is not None:
-            raise violation
-    session.backwards.append(trail)
+        _before_backward(session, frame, args, kwargs, wrapped.__name__)
+    session.backwards.append(frame)
     try:
         result = stand_in(frame)(wrapped, args, kwargs)
     except BaseException as error:
         strip(error)
         raise
     finally:
-        session.backwards.remove(trail)
-    if _due(session, trail, END):
+        session.backwards.remove(frame)
+    if _looks(session):
+        trail = _place(session, frame)
         told(session, lambda: session.torch_boundary(trail, END))
     here.stepping = stepping
     return result
 
 
-def _before_backward(session: Session, trail: Trail, roots: list[Tensor], inputs: list[Tensor] | None) -> None:
-    if session.memory is not None:
-        session.memory.before_backward(trail, roots, inputs)
+def _before_backward(session: Session, frame: FrameType, args: Any, kwargs: Any, name: str) -> None:
+    memory = session.memory
+    if memory is None:
+        return
+    try:
+        looks = session.sharing and not session.pace.rests(comes_first=True)
+        if not (looks or session.past_counter or memory.hazards.suspects):
+            return
+        trail, (roots, inputs) = session.trail(frame), _ends(args, kwargs, name)
+    except Exception as error:
+        session.fault("span", error)
+        return
+    told(session, lambda: memory.before_backward(trail, roots, inputs, looks=looks))
 
 
 def next_batch(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -78,11 +86,12 @@ def next_batch(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     if not session.sharing or not session.collectors or LOCAL.here.busy:
         return wrapped(*args, **kwargs)
     frame = _get_frame(1)
-    trail = _place(session, frame)
-    if _due(session, trail, BEGIN):
+    if _looks(session):
+        trail = _place(session, frame)
         told(session, lambda: session.boundary(trail, BEGIN))
     result = stand_in(frame)(wrapped, args, kwargs)
-    if _due(session, trail, END):
+    if _looks(session):
+        trail = _place(session, frame)
         told(session, lambda: session.boundary(trail, END))
     return result
 
@@ -113,13 +122,17 @@ def silent_write(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     return result
 
 
-def _due(session: Session, trail: Trail, phase: int) -> bool:
-    """Whether a boundary looks now."""
+def _looks(session: Session) -> bool:
+    """Whether a boundary that is reached now looks at shared memory, see ``sharing/pace.py``."""
     try:
-        return session.is_due(trail, phase)
+        if not session.sharing or not session.pace.rests():
+            return session.sharing
+        memory = session.memory
+        if session.past_counter and memory is not None and memory.writes.data_views.any_kept:
+            _guarded(session, memory.settle)
     except Exception as error:
         session.fault("span", error)
-        return False
+    return False
 
 
 def _shared(session: Session, values: tuple[object, ...]) -> bool:
@@ -201,26 +214,23 @@ def _before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     session = SESSION
     if not session.collectors or _compiler._is_compiling_flag:
         return
-    trail = _place(session, _get_frame(1))
-    here = LOCAL.here
-    here.stepping, here.step_reads = trail, 0
-    memory = session.memory
-    if memory is not None and memory.states:
-        told(session, lambda: memory.states.look(trail))
-    here.step_looks = session.sharing and _step_is_due(session, optimizer, trail)
-    if here.step_looks:
-        told(session, lambda: session.torch_boundary(trail, BEGIN))
-        if session.memory is not None and not args[1:] and not kwargs:  # a closure is the user's code
-            session.memory.writes.torch_writing = True
-
-
-def _step_is_due(session: Session, optimizer: Any, trail: Trail) -> bool:
-    """Whether memory is looked at around a step: always where only a look right after it knows who wrote."""
+    here, memory = LOCAL.here, session.memory
+    here.stepping, here.step_reads, here.step_looks = True, 0, False
     try:
-        return _is_fused(optimizer) or session.is_due(trail, BEGIN)
+        # always where only a look right after it knows who wrote
+        here.step_looks = _looks(session) or (session.sharing and _is_fused(optimizer))
+        if memory is None or not (here.step_looks or memory.states):
+            return
     except Exception as error:
         session.fault("span", error)
-        return False
+        return
+    trail = _place(session, _get_frame(1))
+    if memory.states:
+        told(session, lambda: memory.states.look(trail))
+    if here.step_looks:
+        told(session, lambda: session.torch_boundary(trail, BEGIN))
+        if not args[1:] and not kwargs:  # a closure is the user's code
+            memory.writes.torch_writing = True
 
 
 def _is_fused(optimizer: Any) -> bool:
@@ -242,19 +252,35 @@ def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     session = SESSION
     if not session.collectors or _compiler._is_compiling_flag:
         return
-    def step() -> None:
-        session.count_step_reads(here)
-        if here.step_looks:
-            session.torch_boundary(session.trail(frame), END, wrote=True)
-        if session.memory is not None and _is_fused(optimizer):
-            session.memory.hazards.fused_step(session.trail(frame), optimizer)
-            session.sharing = True
-        if session.memory is not None and session.memory.states:
-            session.memory.states.look(session.trail(frame), after_step=True, addresses=_silently_written(optimizer))
+    here, memory, frame = LOCAL.here, session.memory, _get_frame(1)
+    here.stepping = False
+    try:
+        if here.step_reads:
+            session.count_step_reads(here, frame)
+        if here.step_looks or (memory is not None and (memory.states or _is_fused(optimizer))):
+            told(session, lambda: _after_writing(session, here, optimizer, frame))
         session.steps.stepped(optimizer)
+        if (now := perf_counter_ns()) > session.due_ns:
+            session.tick(now)
+        if session.beat_at and now > session.beat_at:
+            session.pulse()
+    except Exception as error:
+        if session.is_violation(error):
+            raise
+        session.fault("span", error)
 
-    here, frame = LOCAL.here, _get_frame(1)
-    told(session, step)
+
+def _after_writing(session: Session, here: Here, optimizer: Any, frame: FrameType) -> None:
+    memory, trail = session.memory, session.trail(frame)
+    if here.step_looks:
+        session.torch_boundary(trail, END, wrote=True)
+    if memory is None:
+        return
+    if _is_fused(optimizer):
+        memory.hazards.fused_step(trail, optimizer)
+        session.sharing = True
+    if memory.states:
+        memory.states.look(trail, after_step=True, addresses=_silently_written(optimizer))
 
 
 OPEN: Final = (_before_step.__code__, _after_step.__code__)

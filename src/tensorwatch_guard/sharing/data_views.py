@@ -132,6 +132,11 @@ class DataViews:
     def __bool__(self) -> bool:
         return bool(self._open or self._fresh)
 
+    @property
+    def any_kept(self) -> bool:
+        """Whether some may be written through at any later line."""
+        return bool(self._kept)
+
     # -- probes --------------------------------------------------------------------------------------------------------
 
     def take(self, tensor: torch.Tensor, view: torch.Tensor, at: Trail, code: CodeType, lasti: int) -> None:

@@ -1,8 +1,8 @@
 """How often boundaries look, in a program whose steps are short.
 
 A look with all that belongs to it takes some ten microseconds. A step of a small model takes a thousand, and has six
-boundaries: looking at each would cost more than the share of time that looking may take. So boundaries rest when the
-share is used up, until something was found. The one before a backward comes first: what it misses is a wrong gradient.
+boundaries: looking at each would cost more than looking may cost. So boundaries rest when their share of time is used up,
+until something was found. The one before a backward comes first: what it misses is a wrong gradient.
 """
 
 from __future__ import annotations
@@ -10,6 +10,11 @@ from __future__ import annotations
 from time import perf_counter_ns
 from typing import Final
 
+from .moments import tick
+
+NEVER: Final = 1 << 63
+PART: Final = 0.25
+"""Of the share of time that looking may take: memory at hand, large memory and graphs are looked at, too."""
 START_NS: Final = 25_000_000
 """What may be spent before anything is saved up: a short program is looked at in full."""
 MOST_NS: Final = 5_000_000
@@ -21,27 +26,49 @@ MOST_AT_ONCE_NS: Final = 500_000
 
 
 class Pace:
-    """A share of wall time, spent by the looks of boundaries."""
+    """A share of wall time, spent by the looks of boundaries. ``until`` and ``until_first`` are on ``perf_counter_ns``."""
 
-    __slots__ = ("_credit", "_last", "_share", "rested")
+    __slots__ = ("_credit", "_last", "_share", "eased", "last_rest", "rested", "until", "until_first", "woken")
 
     def __init__(self, share: float) -> None:
-        self._share = share
+        self._share = share * PART
         self._credit = float(START_NS)
         self._last = perf_counter_ns()
+        self.until = 0
+        """Boundaries rest until then,"""
+        self.until_first = 0
+        """those that come first until then."""
         self.rested = 0
         """Boundaries that did not look."""
+        self.last_rest = 0
+        """The serial number of the last of them: a loop may have turned there."""
+        self.eased = False
+        """The start is over and nothing was found: reads of busy lines, too, look at memory now and then only."""
+        self.woken = NEVER
+        """The serial number of the event from which on nothing rests."""
 
-    def is_due(self, comes_first: bool) -> bool:
-        """Whether there is time for a look now."""
+    def rests(self, *, comes_first: bool = False) -> bool:
+        """Whether a boundary that is reached now passes without a look."""
+        if perf_counter_ns() >= (self.until_first if comes_first else self.until):
+            return False
+        self.rested += 1
+        self.last_rest = tick()
+        return True
+
+    def spend(self, nanoseconds: int) -> None:
+        """A look took so long."""
         now = perf_counter_ns()
         if self._credit < MOST_NS:
             self._credit = min(self._credit + self._share * (now - self._last), MOST_NS)
         self._last = now
-        due = self._credit > (0 if comes_first else RESERVE_NS)
-        self.rested += not due
-        return due
-
-    def spend(self, nanoseconds: int) -> None:
-        """A look took so long."""
         self._credit -= min(nanoseconds, MOST_AT_ONCE_NS)
+        missing = RESERVE_NS - self._credit
+        if missing > 0 and self.woken == NEVER and self._share > 0:
+            self.eased = True
+            self.until = now + int(missing / self._share)
+            self.until_first = now + max(int(-self._credit / self._share), 0)
+
+    def stay_awake(self) -> None:
+        """Something was found, or somebody is to be stopped by what is found: from now on nothing rests."""
+        self.woken, self.eased = min(self.woken, tick()), False
+        self.until = self.until_first = 0

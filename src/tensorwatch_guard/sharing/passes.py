@@ -10,6 +10,7 @@ from types import CodeType
 from typing import Final
 
 from .moments import END, Moment
+from .pace import Pace
 
 MOST: Final = 20_000
 
@@ -17,8 +18,11 @@ MOST: Final = 20_000
 class Passes:
     """Serial numbers of the last events at each place. ``note`` is called when an event's own look is over."""
 
-    def __init__(self) -> None:
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
         self.last: dict[tuple[int, int], int] = {}
+        self.unnoted: set[tuple[int, int]] = set()
+        """Busy places that are passed without a note until the pace wakes."""
         self._forgotten = 0
 
     def note(self, code: CodeType | None, lasti: int, serial: int) -> None:
@@ -35,9 +39,14 @@ class Passes:
             self.note(code, moment.trail.lasti, moment.serial)
 
     def turned(self, before: Moment, after: Moment) -> bool:
-        """Whether one end's place was passed again in between."""
-        return any(
-            before.serial < self.last.get((id(end.code), end.lasti), self._forgotten) < after.serial
-            for end in (before.trail, after.trail)
-            if end.code is not None
-        )
+        """Whether one end's place was, or may have been, passed again in between."""
+        if before.serial < self._pace.last_rest < after.serial:
+            return True
+        for end in (before.trail, after.trail):
+            place = (id(end.code), end.lasti)
+            if end.code is not None and (
+                before.serial < self.last.get(place, self._forgotten) < after.serial
+                or (place in self.unnoted and before.serial < self._pace.woken)
+            ):
+                return True
+        return False

@@ -31,8 +31,6 @@ class Verdicts:
         self.torch_wrote = False
         """What changed since the last look is torch's doing, whatever the version counter says."""
         self.in_span = False
-        self.any_told = False
-        """Whether any write was found so far."""
 
     def report(self, found: Iterable[tuple[Change, Any]], moment: Moment) -> None:
         """Differences found by a look at ``moment``, each with the stamp of the last look before."""
@@ -75,7 +73,7 @@ class Verdicts:
             )
         if writes.escalation is not None:
             mutation = mutation._replace(cases=writes.escalation.found(mutation))
-        self.any_told = True
+        writes.pace.stay_awake()
         self.tell(mutation)
 
     def exact(self, piece: Piece, write: Write, cases: tuple[object, ...]) -> None:
@@ -87,7 +85,7 @@ class Verdicts:
         at = Moment(Trail(None, -1, None, -1, write.place), ident, write.sequence if write.sequence is not None else -1)
         change = Change(piece.key, write.first, write.last, write.before, write.after)
         piece.written += 1
-        self.any_told = True
+        self._writes.pace.stay_awake()
         self.tell(
             Mutation(
                 piece, change, write.writer, at, at, True, write.thread, tuple(piece.aliases.values()), write.by,

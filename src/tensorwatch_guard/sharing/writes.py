@@ -28,7 +28,7 @@ from .escalation import Escalation
 from .fingerprints import BLOCK
 from .graph import sequence_number
 from .ledger import Alias, Ledger, Piece, is_live, version_probe
-from .moments import END, Moment, Mutation, Stamp, moment_of, tick
+from .moments import Moment, Mutation, Stamp, moment_of, tick
 from .nursery import BIRTH_SIZE, Newborn
 from .owners import MOVED, Lender, Owner
 from .pace import Pace
@@ -55,7 +55,7 @@ class Writes:
         self.verdicts = Verdicts(self, tell)
         self.deaths = Deaths(self)
         self.young = Adoption(self)
-        self.passes = Passes()
+        self.passes = Passes(self.pace)
         self._event = 0
         """Serial number of the event that the short way began and the long way ends."""
         self.follow(mode)
@@ -82,6 +82,7 @@ class Writes:
         else:
             self.escalation.raise_to(mode)
         if mode == "exact":
+            self.pace.stay_awake()
             self.escalation.follow_all()
 
     # -- handing out ---------------------------------------------------------------------------------------------------
@@ -159,16 +160,10 @@ class Writes:
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
-    def is_due(self, at: Trail, phase: int, comes_first: bool) -> bool:
-        """Whether a boundary looks. One that rests is noted as passed."""
-        if self.attention.awake or self.verdicts.any_told or self.pace.is_due(comes_first):
-            return True
-        if phase != END and at.code is not None:
-            self.passes.last[id(at.code), at.lasti] = tick()
-        if self.data_views:  # how old a write through .data is cannot be made up for
-            with self.lock:
-                self.data_views.settle()
-        return False
+    def settle(self) -> None:
+        """At a boundary that rests: how old a write through ``.data`` is cannot be made up for."""
+        with self.lock:
+            self.data_views.settle()
 
     def boundary(self, moment: Moment, *, whole: bool = False) -> None:
         """Compare everything, within the budget. ``whole``: whatever time it takes."""
