@@ -128,9 +128,15 @@ def test_where_only_a_hash_was_kept_the_block_is_named():
     assert describe(flat, Change(1, 65536, 131072, None, None)).region == "[16384:32768]"
 
 
-def test_a_long_change_names_the_whole_range_and_counts_nothing():
+def test_a_long_change_names_the_whole_range_and_counts_it():
     described = told(np.zeros((100, 200), np.float16), setting(slice(None), 1))
-    assert described == ("[:, :]", None, "0.0, 0.0, 0.0, ...", "1.0, 1.0, 1.0, ...")
+    assert described == ("[:, :]", 20_000, "0.0, 0.0, 0.0, ...", "1.0, 1.0, 1.0, ...")
+
+
+def test_where_only_the_first_bytes_are_known_nothing_is_counted():
+    region = Region(0, 8192, (2048,), (4,), 4, "float32")
+    change = Change(1, 0, 8192, bytes(4096), np.ones(1024, np.float32).tobytes())
+    assert describe(region, change) == ("[0:2048]", None, "0.0, 0.0, 0.0, ...", "1.0, 1.0, 1.0, ...")
 
 
 def test_bytes_that_are_no_whole_elements_still_name_their_element():

@@ -42,6 +42,7 @@ class Tally:
     """One (kind, op, origin, site) of one thread, added up. Bytes are plain; times are nanoseconds."""
 
     __slots__ = (
+        "again",
         "allowed",
         "blocked_ns",
         "blocking",
@@ -94,6 +95,8 @@ class Tally:
         """Threads that did it, where they are not the thread that counted it."""
         self.extra: Trail | None = None
         """The other end of the interval of an inexact mutation."""
+        self.again: Callable[[], bool] | None = None
+        """Whether the program came by that interval once more: only then what is named later can be what it held."""
         self.into: Tally | None = None
         """The tally that tells this one's story, too: the line of this interval's write was found."""
         self.owner: Collector | None = None

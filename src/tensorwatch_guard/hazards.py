@@ -13,7 +13,8 @@ from .in_flight import InFlight
 from .sharing.data_views import Event, is_saved
 from .sharing.graph import Stale, Suspect, Walk, sequence_number, walk
 from .sharing.ledger import Alias, Piece
-from .sharing.moments import Moment, Mutation, now
+from .sharing.moments import Moment, Mutation, now, tick
+from .sharing.restored import Held, Value
 from .sites import Trail
 
 if TYPE_CHECKING:
@@ -26,21 +27,29 @@ WALK_SHARE: Final = 0.02
 WALK_GRACE_NS: Final = 50_000_000
 MOST_SUSPECTS: Final = 256
 MOST_OF_ONE_PIECE: Final = 8
+MOST_HELD: Final = 64 << 10
+"""Bytes of a write up to which it is kept in mind what stood there before and after,"""
+MOST_HELD_IN_ALL: Final = 16 << 20
+"""and those of all writes together."""
 
 
 class Write:
     """A write that autograd's counter did not see: where it was and, if memory was shared, which mutation tells it.
 
-    ``event``: it went through ``.data``.
+    ``event``: it went through ``.data``. ``held``: what it changed, where that is known.
     """
 
-    __slots__ = ("at", "event", "mutation", "suspect")
+    __slots__ = ("at", "event", "held", "mutation", "serial", "suspect")
 
-    def __init__(self, suspect: Suspect, at: Trail, mutation: Mutation | None, event: Event | None = None) -> None:
+    def __init__(
+        self, suspect: Suspect, at: Trail, mutation: Mutation | None, event: Event | None = None, held: Held | None = None
+    ) -> None:
         self.suspect = suspect
         self.at = at
         self.mutation = mutation
         self.event = event
+        self.held = held
+        self.serial = tick()
 
 
 class Hazards:
@@ -54,6 +63,7 @@ class Hazards:
         self._walked_ns = 0
         self.walks_skipped = 0
         self.suspects: dict[int, list[Write]] = {}
+        self._held = 0
 
     # -- stale gradients -----------------------------------------------------------------------------------------------
 
@@ -67,7 +77,7 @@ class Hazards:
         elif first.thread == last.thread:
             sequences[last.thread] = (first.sequence, last.sequence)
         one = Suspect(0, region.address + change.first, region.address + change.last, sequences)
-        self._keep(mutation.piece.key, Write(one, last.trail, mutation))
+        self._keep(mutation.piece.key, Write(one, last.trail, *_apart(mutation)))
 
     def fused_step(self, at: Trail, optimizer: Any) -> None:
         """A fused optimizer wrote parameters without a bump of their counters: those that some graph still holds."""
@@ -89,14 +99,18 @@ class Hazards:
             self._keep(-event.low, Write(Suspect(0, event.low, event.high, sequences), event.at, None, event))
 
     def _keep(self, key: int, write: Write) -> None:
-        known = self.suspects.setdefault(key, [])
-        one = write.suspect
-        if write.event is None:  # of those the first content is needed
-            known[:] = [w for w in known if not (one.low <= w.suspect.low and w.suspect.high <= one.high)]
+        known, one = self.suspects.setdefault(key, []), write.suspect
+        if self._held + _size(write.held) > MOST_HELD_IN_ALL:
+            write.held = None
+        self._held += _size(write.held)
+        if write.event is None and write.held is None:
+            known[:] = [w for w in known if w.held is not None or not (one.low <= w.suspect.low and w.suspect.high <= one.high)]
         known.append(write)
-        del known[:-MOST_OF_ONE_PIECE]
+        while len(known) > MOST_OF_ONE_PIECE:
+            self._held -= _size(known.pop(0).held) + _size(known[0].held)
+            known[0].held = None  # what stood there before the first one is not known any more
         while len(self.suspects) > MOST_SUSPECTS:
-            del self.suspects[next(iter(self.suspects))]
+            self._held -= sum(_size(w.held) for w in self.suspects.pop(next(iter(self.suspects))))
 
     def before_backward(self, at: Trail, roots: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor] | None) -> None:
         """Look for values that the graph saved before a write autograd did not see.
@@ -181,14 +195,52 @@ class Hazards:
     def clear(self) -> None:
         """The session is over."""
         self.suspects.clear()
+        self._held = 0
         self.in_flight.clear()
 
 
-def _still_changed(result: Walk, writes: Sequence[Write]) -> Iterator[Stale]:
-    """What a walk found, without values that hold again what they held when they were saved.
+def _apart(mutation: Mutation) -> tuple[Mutation, None, Held | None]:
+    """A mutation without the bytes of its change, and these by themselves if they are few enough."""
+    change, held = mutation.change, None
+    before, after = change.before, change.after
+    if before is not None and after is not None and len(before) == len(after) == change.last - change.first <= MOST_HELD:
+        held = Held(mutation.piece.region.address + change.first, bytes(before), bytes(after))
+    return mutation._replace(change=replace(change, before=None, after=None)), None, held
 
-    The first write through ``.data`` after a value was saved knows what it held before.
-    """
+
+def _size(held: Held | None) -> int:
+    return 2 * len(held.before) if held is not None else 0
+
+
+def _still_changed(result: Walk, writes: Sequence[Write]) -> Iterator[Stale]:
+    """What a walk found, without values that hold again what they held when they were saved, or that no write has touched."""
+    found: dict[int, tuple[torch.Tensor, list[Stale]]] = {}
+    for value, one in zip(result.values, result.found, strict=True):
+        if writes[one.suspect].event is None:
+            found.setdefault(id(value), (value, []))[1].append(one)
+    for value, of_it in found.values():
+        yield from _by_contents(value, of_it, writes)
+    yield from _through_data_still(result, writes)
+
+
+def _by_contents(value: torch.Tensor, found: list[Stale], writes: Sequence[Write]) -> list[Stale]:
+    """Of the writes that may have changed one saved value those that have, by their bytes; all, where these are not known."""
+    memory = Value(value)
+    in_order = sorted(found, key=lambda one: writes[one.suspect].serial)
+    known = [(one, held) for one in in_order if (held := writes[one.suspect].held) is not None]
+    if len(known) < len(found) or not memory.known:
+        return found
+    known = [(one, held) for one, held in known if memory.touched_by(held)]
+    if not memory.differs_from_before([held for _, held in known]):
+        return []
+    sure = [held for one, held in known if one.certain]
+    if sure and memory.differs_from_before(sure):
+        return [one for one, _ in known]
+    return [replace(one, certain=False) for one, _ in known]
+
+
+def _through_data_still(result: Walk, writes: Sequence[Write]) -> Iterator[Stale]:
+    """Those that were written through ``.data``: the first write after a value was saved knows what it held before."""
     firsts: dict[int, Write] = {}
     counts: dict[int, int] = {}
     for value, one in zip(result.values, result.found, strict=True):
@@ -199,10 +251,7 @@ def _still_changed(result: Walk, writes: Sequence[Write]) -> Iterator[Stale]:
             if known is None or write.event.first < known.event.first:  # type: ignore[union-attr]
                 firsts[id(value)] = write
     for value, one in zip(result.values, result.found, strict=True):
-        event = writes[one.suspect].event
-        if event is None:
-            yield one
-        elif _concerns(writes[one.suspect], value):
+        if _concerns(writes[one.suspect], value):
             first = firsts[id(value)].event
             if first is not None and not first.undone():
                 unsure = first.content is None and counts[id(value)] > 1

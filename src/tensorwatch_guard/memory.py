@@ -60,6 +60,7 @@ class Memory:
         self.attention = self.writes.attention
         self.hazards = Hazards(session, self.writes)
         self.telling.suspect = self.hazards.suspect
+        self.telling.passes = self.writes.passes
         self.states = States()
 
     def _moved(self, piece: Piece, moment: Moment) -> None:

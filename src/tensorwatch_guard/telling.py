@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -20,6 +21,7 @@ from .words import Region
 if TYPE_CHECKING:
     from .collector import Tally
     from .session import Session
+    from .sharing.passes import Passes
 
 STATE: Final = "Module.state_dict"
 
@@ -37,6 +39,8 @@ def alias_details(direction: str, region: Region, tensor: torch.Tensor) -> dict[
 
 class Telling:
     """Emits the findings of one session's shared memory. ``suspect`` gets each write that autograd does not know of."""
+
+    passes: Passes
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -76,6 +80,7 @@ class Telling:
         )
         for tally in tallies:
             tally.extra = before
+            tally.again = tally.again or partial(self.passes.again, (at, before, mutation.turned_since), mutation.after.serial)
             tally.memory |= {(mutation.piece.region.dtype, len(mutation.piece.region.shape))}
             if tally.details.get("writer") != mutation.writer:
                 tally.more["writer"] = tally.more.get("writer", 0) + 1
@@ -96,6 +101,8 @@ class Telling:
                 tally.trail = mutation.after.trail  # now the columns are known, too
         for case in mutation.cases:
             for interval in self._cases.get(case, ()):
+                if interval.again is not None and not interval.again():
+                    continue
                 interval.into = interval.into or next((t for t in tallies if t.owner is interval.owner), None)
 
     def followed_state(self, state: State, op: str, at: Trail) -> None:

@@ -48,6 +48,8 @@ def _made(get: Any, put: Any, remove: Any) -> DataProperty:
         if not session.collectors:
             return get(self)
         if type(self) not in PLAIN or function_mode_on():  # somebody's __torch_function__ hears of it
+            if session.memory is not None:
+                session.memory.writes.data_views.blind.overlooked = True
             return _as_the_user(_get_frame(1), get, self)
         view = get(self)
         if self.requires_grad and not session.sharing and self.is_leaf and not is_saved(self):

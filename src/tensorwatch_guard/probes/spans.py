@@ -97,14 +97,14 @@ def next_batch(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
 
 
 def silent_write(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """A call that writes where no version counter sees it (BatchNorm's statistics): looked at before and after."""
+    """A call that writes where no version counter sees it (BatchNorm's statistics, ``apply_``): looked at before and after."""
     __tracebackhide__ = True
     session = SESSION
     if not session.sharing or not session.collectors or LOCAL.here.busy or _compiler._is_compiling_flag:
         return wrapped(*args, **kwargs)
     if len(args) > 5 and (args[3] is None or not args[5]):  # no running statistics, or only read: in evaluation
         return wrapped(*args, **kwargs)
-    if not _shared(session, (*args[3:5], *kwargs.values())):
+    if not _shared(session, (instance, *args[3:5], *kwargs.values())):
         return wrapped(*args, **kwargs)
     frame = _get_frame(1)
     trail = _place(session, frame)
@@ -188,6 +188,9 @@ SPANS: Final[tuple[tuple[str, Hook], ...]] = (
     ("torch.utils.data.dataloader:_BaseDataLoaderIter.__next__", next_batch),
     ("torch:batch_norm", silent_write),
     ("torch:instance_norm", silent_write),
+    ("torch:Tensor.apply_", silent_write),
+    ("torch:Tensor.map_", silent_write),
+    ("torch:Tensor.map2_", silent_write),
 )
 """Python names and their spans, as in the operations table."""
 

@@ -23,7 +23,6 @@ from .ledger import Alias, Piece, other_side_held
 from .moments import Moment, Mutation, Stamp, moment_of, now
 from .nursery import Newborn, Nursery
 from .owners import ArrayOwner, Owner
-from .writers import hides_writes
 
 if TYPE_CHECKING:
     from .writes import Writes
@@ -165,7 +164,7 @@ class Adoption:
             return "torch"
         if self._writes.torch_writing or self._writes.data_views.wrote(piece):
             return "torch"
-        if born.probe is None or hides_writes(before.trail, after.trail):
+        if born.probe is None or self._writes.data_views.blind.hides_writes(before.trail, after.trail):
             return "unknown"
         writer: Writer = counters.elsewhere(ledger, born, low, high)
         return writer

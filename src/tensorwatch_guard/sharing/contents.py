@@ -117,7 +117,9 @@ class Contents:
 
     # -- coming and going ----------------------------------------------------------------------------------------------
 
-    def add(self, key: int, region: Region, hold: Hold, *, file_backed: bool = False, stamp: object = None) -> bool:
+    def add(
+        self, key: int, region: Region, hold: Hold, *, file_backed: bool = False, stamp: object = None, ask: Hold | None = None
+    ) -> bool:
         """Remember a region from now on. The caller has its owner in hand.
 
         Args:
@@ -128,6 +130,8 @@ class Contents:
                 memory is compared without asking.
             file_backed: Whether the memory is a file's.
             stamp: The caller's name for this moment; comes back with the first change.
+            ask: Called in place of ``hold`` ahead of each comparison of a small region, and its ``keep`` after one that has
+                found nothing.
 
         Returns:
             Whether the region will be compared.
@@ -141,7 +145,7 @@ class Contents:
         entry: Copy | Fingerprint
         if nbytes <= BLOCK and self.copied < COPIES_LIMIT:
             self.copied += nbytes
-            entry = Copy(key, region, hold, view, stamp)
+            entry = Copy(key, region, hold, view, stamp, ask)
         else:
             lazy = file_backed and nbytes > FILE_LIMIT
             if lazy:

@@ -25,8 +25,6 @@ BATCHED_UP_TO: Final = 2048
 """Bytes above which a region stands alone, so that a glance at a batch stays short."""
 GLANCE: Final = 8192
 """Bytes above which a region is not looked at in passing."""
-KEPT: Final = 4096
-"""At most so many bytes of a change are given as ``before`` and ``after``: the first ones."""
 
 _EACH: Final = object()
 
@@ -34,12 +32,13 @@ _EACH: Final = object()
 class Copy:
     """A small region and the copy of its bytes. ``batch`` is None until the first look after it came."""
 
-    __slots__ = ("batch", "copy", "gaps", "gone", "hold", "key", "region", "seen", "view")
+    __slots__ = ("ask", "batch", "copy", "gaps", "gone", "hold", "key", "region", "seen", "view")
 
-    def __init__(self, key: int, region: Region, hold: Hold, view: memoryview, seen: object) -> None:
+    def __init__(self, key: int, region: Region, hold: Hold, view: memoryview, seen: object, ask: Hold | None = None) -> None:
         self.key = key
         self.region = region
         self.hold = hold
+        self.ask = ask or (None if type(hold) is weakref.ref else hold)
         self.view = view
         self.copy = bytearray(view)
         self.seen = seen
@@ -61,23 +60,23 @@ class Copy:
         told = None
         if span is not None:
             first, last = span
-            kept = slice(first, min(last, first + KEPT))
-            told = Change(self.key, first, last, bytes(self.copy[kept]), bytes(fresh[kept])), self.seen
+            told = Change(self.key, first, last, bytes(self.copy[first:last]), bytes(fresh[first:last])), self.seen
         self.copy[:] = fresh
         return told
 
 
 class Batch:
-    """Regions compared at once. ``ask`` is the only one's ``hold`` where its memory may move while it lives, else None.
+    """Regions compared at once. ``ask`` is the only one's where its memory may move while it lives, else None.
 
     ``seen`` is the stamp of the last comparison of all; where it is ``_EACH`` the entries have their own.
     """
 
-    __slots__ = ("ask", "copies", "entries", "nbytes", "place", "seen", "views")
+    __slots__ = ("ask", "copies", "entries", "keep", "nbytes", "place", "seen", "views")
 
     def __init__(self, place: int, ask: Hold | None) -> None:
         self.place = place
         self.ask = ask
+        self.keep: Callable[[], object] | None = getattr(ask, "keep", None)
         self.entries: list[Copy] = []
         self.copies: list[bytearray] = []
         self.views: list[memoryview] = []
@@ -90,6 +89,8 @@ class Batch:
         owner = ask() if ask is not None else self
         if owner is not None and self.copies == self.views:
             self.seen = stamp
+            if self.keep is not None:
+                self.keep()
             return True
         return False
 
@@ -130,11 +131,10 @@ class Copies:
 
     def place(self, entry: Copy) -> None:
         """Give a region its place in a batch."""
-        trusted = type(entry.hold) is weakref.ref
-        alone = not trusted or entry.region.nbytes > BATCHED_UP_TO
+        alone = entry.ask is not None or entry.region.nbytes > BATCHED_UP_TO
         batch = None if alone else self._open
         if batch is None or len(batch.entries) >= BATCH:
-            batch = Batch(len(self.batches), None if trusted else entry.hold)
+            batch = Batch(len(self.batches), entry.ask)
             self.batches.append(batch)
             if not alone:
                 self._open = batch

@@ -22,6 +22,7 @@ from .addresses import address_of
 from .fingerprints import hasher
 from .graph import sequence_number
 from .ledger import version_probe
+from .writers import Blindness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,6 +127,7 @@ class DataViews:
         self._open: dict[tuple[int, int, int], Taken] = {}
         self._kept: dict[tuple[int, int, int], Taken] = {}
         self._fresh: list[Event] = []
+        self.blind = Blindness()
         self._started = time.perf_counter_ns()
         self._spent_ns = 0
 
@@ -147,6 +149,7 @@ class DataViews:
         low = address_of(view)
         probe = version_probe(view) if low else None
         if probe is None:
+            self.blind.overlooked = True
             return
         if self._kept:
             self._settle(self._kept)
@@ -251,6 +254,7 @@ class DataViews:
     def _make_room(self) -> None:
         self._settle(self._open)
         gone = [key for key, taken in self._open.items() if taken.storage() is None]
+        self.blind.overlooked = self.blind.overlooked or not gone
         for key in gone or list(self._open)[: MOST_VIEWS // 4]:
             del self._open[key]
             self._kept.pop(key, None)

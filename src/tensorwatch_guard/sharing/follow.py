@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from .blame import Verdict
     from .pieces import Difference
+    from .versions import Versions
 
 WRITES_A_LINE: Final = 20
 """Writes kept for one piece of memory and one line between two collections; more are only counted."""
@@ -111,6 +112,10 @@ class LineFollower:
         finally:
             self._pieces.leave()
             self._settle()
+
+    def ask_first(self, versions: Versions | None) -> None:
+        """Have these asked ahead of each comparison, or nobody."""
+        self._pieces.ask_first(versions)
 
     def unwatch(self, key: int) -> None:
         """Read the memory of ``key`` no more. At any moment, from any thread, in weak reference callbacks too."""

@@ -6,12 +6,14 @@ is one event, whichever road saw it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
 
 from ..words import Write, Writer
 from . import lines, pages
+from .kernel import PAGE
 from .ledger import Piece
+from .versions import Versions
 
 if TYPE_CHECKING:
     from .follow import LineFollower
@@ -35,6 +37,8 @@ class Following:
         self._watched: set[int] = set()
         self._by_page: set[int] = set()
         self._found: list[Write] = []
+        self.versions = Versions()
+        """Of watched pieces that are parts of their storage."""
         self.refused: dict[str, int] = {}
         """Reasons in words why pieces are not followed, and how many."""
 
@@ -60,6 +64,9 @@ class Following:
         if self._pages is not None and self._lines.running:
             self._lines.put(_LOG, self._pages.new_event_view())
         self._watched.add(piece.key)
+        if piece.partial:
+            self.versions.pieces[piece.key] = piece
+            self._lines.ask_first(self.versions)
         return True
 
     def unwatch(self, key: int) -> None:
@@ -67,6 +74,8 @@ class Following:
         if key not in self._watched:
             return
         self._watched.discard(key)
+        if self.versions.pieces.pop(key, None) is not None and not self.versions.pieces:
+            self._lines.ask_first(None)
         if key in self._by_page and self._pages is not None:
             self._by_page.discard(key)
             self._pages.unwatch(key)
@@ -79,7 +88,7 @@ class Following:
         by_line = self._lines.collect()
         self._drain()
         by_page, self._found = self._found, []
-        return _merged(by_line, by_page)
+        return _merged(by_line, by_page, self._by_page)
 
     def close(self) -> None:
         """Stop everything."""
@@ -116,13 +125,13 @@ class Following:
         return False
 
 
-def _merged(by_line: list[Write], by_page: list[Write]) -> list[Write]:
-    """A write that both roads saw, or that touched both edges, is one."""
+def _merged(by_line: list[Write], by_page: list[Write], in_pages: Collection[int]) -> list[Write]:
+    """A write that both roads saw, or that touched both edges of a piece whose inside goes by pages, is one."""
     found: list[Write] = []
     left = list(by_page)
     for write in by_line:
         last = found[-1] if found else None
-        if last is not None and _same_place(last, write) and last.sequence == write.sequence and last.first != write.first:
+        if last is not None and write.key in in_pages and _same_place(last, write) and _of_two_edges(last, write):
             found[-1] = _joined(last, write)
             continue
         twin = next((page for page in left if _same_place(page, write)), None)
@@ -131,6 +140,11 @@ def _merged(by_line: list[Write], by_page: list[Write]) -> list[Write]:
             write = _joined(write, twin)  # noqa: PLW2901
         found.append(write)
     return found + left
+
+
+def _of_two_edges(one: Write, other: Write) -> bool:
+    """Whether a whole page and more lies between two writes that were seen at one time."""
+    return one.sequence == other.sequence and max(one.first, other.first) - min(one.last, other.last) >= PAGE
 
 
 def _same_place(one: Write, other: Write) -> bool:
@@ -143,12 +157,14 @@ def _same_place(one: Write, other: Write) -> bool:
 
 
 def _joined(one: Write, other: Write) -> Write:
-    known = one if one.before is not None else other
+    first, last = min(one.first, other.first), max(one.last, other.last)
+    known = next((w for w in (one, other) if w.before is not None and (w.first, w.last) == (first, last)), None)
+    before, after = (known.before, known.after) if known is not None else (None, None)
     writer = one.writer if one.writer != "unknown" else other.writer
     place = one.place if one.place is not None and one.place.lasti >= 0 else other.place
     by = one.by if one.by == other.by else "both"
     return Write(
-        one.key, min(one.first, other.first), max(one.last, other.last), known.before, known.after, place, one.thread,
+        one.key, first, last, before, after, place, one.thread,
         writer, one.exact or other.exact, one.suspects or other.suspects, by,
         one.sequence if one.sequence is not None else other.sequence,
     )

@@ -199,6 +199,8 @@ class _Judge:
         self.low = min((suspect.low for suspect in suspects), default=0)
         self.high = max((suspect.high for suspect in suspects), default=0)
         self._ends = max((end for s in suspects for _, end in s.sequences.values()), default=0)
+        self.until = [max(end for _, end in s.sequences.values()) if not self._unsure else UNNUMBERED << 1 for s in suspects]
+        """For each suspect the number from which on every node was made after it."""
 
     def may_be_stale(self, number: int) -> bool:
         """A quick no for nodes made after every write."""
@@ -234,8 +236,8 @@ def _inspect(node: Any, number: int, judge: _Judge, result: Walk) -> None:
         if not value.numel():
             continue
         moving = [(step * item, length) for step, length in axes if length > 1 and step]
-        for suspect in judge.suspects:
-            if not touches(base, moving, item, suspect.low, suspect.high):
+        for suspect, until in zip(judge.suspects, judge.until, strict=True):
+            if number >= until or not touches(base, moving, item, suspect.low, suspect.high):
                 continue
             certain = judge.certain(suspect, number)
             if certain is not None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from tensorwatch_guard.words import Change
 
-from .copies import KEPT
 from .fingerprints import hasher
 
 if TYPE_CHECKING:
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
 SCAN_NS: Final = 50_000
 """What a scan is taken to cost before the first one."""
+KEPT: Final = 4096
+"""At most so many bytes of a change are given as ``after``: the first ones."""
 
 
 class Pages(Protocol):

@@ -54,7 +54,7 @@ class Alias:
 class Piece:
     """One region of memory that is shared, and what hangs on it."""
 
-    __slots__ = ("aliases", "dying", "file_backed", "key", "owner", "region", "told_moved", "torch_wrote", "written")
+    __slots__ = ("aliases", "dying", "file_backed", "key", "owner", "partial", "region", "told_moved", "torch_wrote", "written")
 
     def __init__(self, key: int, region: Region, owner: Owner, file_backed: bool) -> None:
         self.key = key
@@ -64,6 +64,8 @@ class Piece:
         self.aliases: dict[int, Alias] = {}
         self.dying: Lender | None = None
         """The lender whose storage is dying just now: its array is still there."""
+        self.partial = False
+        """Its storage has other bytes that torch may write: see ``versions``."""
         self.written = 0
         self.told_moved = False
         self.torch_wrote = 0
@@ -168,11 +170,11 @@ class Ledger:
         found = self.by_address.get(address)
         return next(iter(found), None) if found else None
 
-    def note_versions(self) -> None:
-        """All small memory was just compared: bumps of a counter so far belong to no later write. Few pieces only."""
-        if len(self.pieces) > MOST_NOTED:
+    def note_versions(self, keys: Iterable[int] | None = None) -> None:
+        """These, or all if they are few, were just compared: bumps of a counter so far belong to no later write."""
+        if keys is None and len(self.pieces) > MOST_NOTED:
             return
-        for piece in list(self.pieces.values()):
+        for piece in [self.pieces[key] for key in (self.pieces if keys is None else keys) if key in self.pieces]:
             piece.torch_wrote = 0
             if piece.key not in self.large:  # compared block by block, in several looks
                 for alias in list(piece.aliases.values()):

@@ -150,8 +150,8 @@ def end_of_chain(array: np.ndarray[Any, Any]) -> Any:
     """The object at the end of an array's ``.base`` chain: an array that owns its data, a tensor, a mapping, a buffer."""
     last = last_array(array)
     owner: Any = last if last.base is None else last.base
-    if isinstance(owner, memoryview):
-        return getattr(owner, "obj", None) or owner
+    if isinstance(owner, memoryview) and owner.obj is not None:
+        return owner.obj
     return owner
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from types import CodeType
 from typing import Final
 
+from ..sites import Trail
 from .moments import END, Moment
 from .pace import Pace
 
@@ -50,3 +51,11 @@ class Passes:
             ):
                 return True
         return False
+
+    def again(self, ends: tuple[Trail | None, ...], serial: int) -> bool:
+        """Whether one of these places was, or may have been, passed again after that event."""
+        return any(
+            serial < self.last.get((id(end.code), end.lasti), self._forgotten)
+            for end in ends
+            if end is not None and end.code is not None
+        )

@@ -20,9 +20,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .versions import Versions
+
 _READ_ONLY: Final = 0x100
 RESTING: Final = "resting"
 """In slot 0 while nobody follows."""
+_FIRST: Final = 2
+"""The first slot that is memory. In slot 1 is what is asked ahead of it, if there is any."""
 _HALTED: Final = "halted"
 """In slot 0 while somebody looks: whoever comes to the end of a line waits."""
 
@@ -73,8 +77,8 @@ class Pieces:
     """
 
     def __init__(self) -> None:
-        self.live: list[Any] = [None]
-        self.snapshots: list[Any] = [RESTING]
+        self.live: list[Any] = [None, None]
+        self.snapshots: list[Any] = [RESTING, None]
         self._by_key: dict[int, tuple[Piece, ...]] = {}
         self._free: list[int] = []
         self._lock = threading.Lock()
@@ -151,6 +155,15 @@ class Pieces:
         del owner  # held until here: its end calls remove, and there must be a piece to remove
         return added
 
+    def ask_first(self, versions: Versions | None) -> None:
+        """Let each comparison begin with these; with none again."""
+        if versions is None:  # in this order: what is equal to everything covers the change
+            self.live[1] = None
+            self.snapshots[1] = None
+        else:
+            self.snapshots[1] = versions
+            self.live[1] = RESTING
+
     def put(self, key: int, view: memoryview) -> bool:
         """Have a few bytes more compared, in place of those put there before. Their change only asks for a look."""
         self.remove(key)
@@ -172,8 +185,8 @@ class Pieces:
         return not piece.gone
 
     def _slot(self) -> int:
-        if len(self._free) == len(self.live) - 1:  # all empty, and every removal has come to its end
-            del self.live[1:], self.snapshots[1:]
+        if len(self._free) == len(self.live) - _FIRST:  # all empty, and every removal has come to its end
+            del self.live[_FIRST:], self.snapshots[_FIRST:]
             self._free.clear()
         if self._free:
             return self._free.pop()

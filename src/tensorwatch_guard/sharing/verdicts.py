@@ -16,7 +16,6 @@ from ..words import Change, Region, Write, Writer
 from .differences import differing_span, has_gaps
 from .ledger import Piece, other_side_held
 from .moments import BEGIN, END, START, Moment, Mutation, moment_of
-from .writers import hides_writes
 
 if TYPE_CHECKING:
     from .writes import Writes
@@ -98,6 +97,9 @@ class Verdicts:
         piece = self._writes.ledger.pieces.get(key)
         if piece is None:
             return "unknown"
+        escalation = self._writes.escalation
+        if piece.partial and escalation is not None and escalation.following is not None:
+            escalation.following.versions.recall(piece)
         writer = self._writer(piece, None, START, START)[0]
         return writer if any(other_side_held(alias, 1, writer) for alias in list(piece.aliases.values())) else None
 
@@ -112,7 +114,7 @@ class Verdicts:
         through_data = writes.data_views.wrote(piece) if writes.data_views else None
         if through_data or self.torch_wrote or writes.torch_writing:
             return "torch", True
-        if not known or (through_data is None and hides_writes(before.trail, after.trail)):
+        if not known or (through_data is None and writes.data_views.blind.hides_writes(before.trail, after.trail)):
             return "unknown", True
         return writes.counters.elsewhere(writes.ledger, piece, low, high, exact=change is None), True
 

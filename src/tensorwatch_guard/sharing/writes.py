@@ -24,6 +24,7 @@ from .copies import GLANCE
 from .counters import Counters
 from .data_views import DataViews
 from .deaths import Death, Deaths
+from .differences import has_gaps
 from .escalation import Escalation
 from .fingerprints import BLOCK
 from .graph import sequence_number
@@ -34,6 +35,7 @@ from .owners import MOVED, Lender, Owner
 from .pace import Pace
 from .passes import Passes
 from .verdicts import Verdicts
+from .versions import Noted
 from .written import AsyncPages
 
 MOST_CUTS: Final = 20
@@ -134,11 +136,13 @@ class Writes:
             if born is None and self.data_views:
                 self.data_views.handed_out(region.address, region.address + region.nbytes)
             if new and watch:
-                self.contents.add(piece.key, region, piece.hold, file_backed=file_backed, stamp=seen)
+                piece.partial = region.nbytes < storage.nbytes() or (direction.startswith("tensor->") and has_gaps(region))
+                noted = Noted(piece) if piece.partial else None
+                self.contents.add(piece.key, region, piece.hold, file_backed=file_backed, stamp=seen, ask=noted)
                 if region.nbytes > BLOCK:  # its first fingerprint, as far as the time budget goes
                     self.contents.look((piece.key,), stamp=moment)
             if born is not None and watch:
-                self._taken_over(piece, born, address, seen)
+                self._taken_over(alias, born, address, seen)
             if born is None:
                 self.passes.noted(moment)
             if self.escalation is not None and watch:
@@ -146,10 +150,12 @@ class Writes:
                 self.escalation.after_look(seen)
             return alias
 
-    def _taken_over(self, piece: Piece, born: Newborn, address: int, seen: Moment) -> None:
+    def _taken_over(self, alias: Alias, born: Newborn, address: int, seen: Moment) -> None:
         """What was written since a birth is told now."""
+        piece = alias.piece
         piece.torch_wrote = piece.torch_wrote or born.torch_wrote
         if piece.key not in self._compare_at(address, seen):  # known memory may look as it did before the birth
+            alias.version = born.version  # that look was none at what it held at birth
             change = self.young.since_birth(piece, born)
             if change is not None:
                 self.verdicts.report([(change, born.seen)], seen)
@@ -240,7 +246,7 @@ class Writes:
                     found += self.contents.look((piece.key,), stamp=moment)
             found += self.contents.look(None, stamp=moment, due=False) if whole else self.contents.peek(None, stamp=moment)
             if found:
-                self.verdicts.report(found, moment)
+                self._report(found, moment)
             self.passes.noted(moment)
             if self.escalation is not None:
                 self.escalation.after_look(moment)
@@ -258,9 +264,19 @@ class Writes:
             found = self.contents.peek(self.ledger.first_at(address), stamp=stamp)
             if found:
                 with self.lock:
-                    self.verdicts.report(found, moment_of(stamp))
+                    self._report(found, moment_of(stamp))
         self.passes.note(code, lasti, serial)
         return True
+
+    def _report(self, found: list[tuple[Change, Any]], moment: Moment) -> None:
+        """Tell what differs, and look at what else is shared of those storages: their counters are read now."""
+        self.verdicts.report(found, moment)
+        known = {change.key for change, _ in found}
+        pieces = [piece for key in known if (piece := self.ledger.pieces.get(key)) is not None]
+        beside = {other.key for piece in pieces for other in self.ledger.at(getattr(piece.owner, "address", 0))}
+        if beside - known:
+            self._compare(beside - known, moment)
+        self.ledger.note_versions(beside | known)
 
     def passes_by(self, address: int, code: CodeType, lasti: int) -> bool:
         """A read of memory that nobody shares, while nothing is followed: only its passing is noted. False: look."""

@@ -1,0 +1,71 @@
+"""Whether what a graph saved holds again what it held, or was never touched, by the bytes of the writes in question.
+
+A write is known as a span: from its first byte to its last. What lies between may be another channel's, other rows', or
+bytes that a later write has put back. Where the bytes of all writes to a saved value are known, its elements themselves
+are compared.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+
+from .addresses import address_of
+
+if TYPE_CHECKING:
+    import torch
+
+LARGEST: Final = 1 << 20
+"""Bytes of a saved value's span above which nothing is compared."""
+
+
+class Held(NamedTuple):
+    """A write's span in memory from ``low``, and what stood there before and after it."""
+
+    low: int
+    before: bytes
+    after: bytes
+
+
+class Value:
+    """A saved value's memory, as it is now. The value has to be held by the caller for as long."""
+
+    def __init__(self, value: torch.Tensor) -> None:
+        self._low = address_of(value)
+        item = value.element_size()
+        self._shape = (*value.shape, item)
+        self._strides = (*(stride * item for stride in value.stride()), 1)
+        span = sum((length - 1) * stride for length, stride in zip(self._shape, self._strides, strict=True)) + 1
+        self._now = bytes((ctypes.c_char * span).from_address(self._low)) if 0 < span <= LARGEST and self._low else b""
+
+    @property
+    def known(self) -> bool:
+        """Whether it can be compared."""
+        return bool(self._now)
+
+    def touched_by(self, write: Held) -> bool:
+        """Whether a write changed a byte of some element."""
+        return bool((self._with(write.low, write.before) != self._with(write.low, write.after)).any())
+
+    def differs_from_before(self, writes: Sequence[Held]) -> bool:
+        """Whether some element is not what it was before these writes, which are in their order."""
+        then = bytearray(self._now)
+        for write in reversed(writes):
+            self._lay(then, write.low, write.before)
+        return bool((self._elements(then) != self._elements(self._now)).any())
+
+    def _with(self, low: int, contents: bytes) -> np.ndarray[Any, Any]:
+        memory = bytearray(self._now)
+        self._lay(memory, low, contents)
+        return self._elements(memory)
+
+    def _lay(self, memory: bytearray, low: int, contents: bytes) -> None:
+        first, last = max(low, self._low), min(low + len(contents), self._low + len(memory))
+        if first < last:
+            memory[first - self._low : last - self._low] = contents[first - low : last - low]
+
+    def _elements(self, memory: bytes | bytearray) -> np.ndarray[Any, Any]:
+        return np.ndarray(self._shape, np.uint8, memory, 0, self._strides)
