@@ -31,7 +31,7 @@ def test_each_is_counted_and_a_part_is_watched() -> None:
     (alias,) = handed_out(3000, nothing).aliases
     assert alias.count == 3000
     assert alias.bytes == 3000 * 64
-    assert 2000 < alias.details["unwatched"] < 2744
+    assert 2300 < alias.details["unwatched"] < 2744
 
 
 def test_a_line_that_is_not_busy_is_watched_whole() -> None:
@@ -51,7 +51,7 @@ def test_what_begins_late_is_still_found() -> None:
 
     report = handed_out(3000, late, writes="check")
     (mutation,) = report.mutations
-    assert 64 < mutation.count < 400
+    assert 32 < mutation.count < 200
     assert mutation.first_step == 0
 
 
@@ -73,7 +73,7 @@ def test_the_text_says_so() -> None:
         array += 1
 
     report = handed_out(1000, always, writes="check")
-    assert re.search(r"1,000 times \([45]\d\d of\s+them watched\)", str(report))
+    assert re.search(r"1,000 times \([34]\d\d of\s+them watched\)", str(report))
 
 
 def test_through_a_library_the_same_holds() -> None:
@@ -89,4 +89,4 @@ def test_through_a_library_the_same_holds() -> None:
             pass
     (alias,) = g.report.aliases
     assert alias.count == 1000
-    assert 450 < alias.details["unwatched"] < 550
+    assert 550 < alias.details["unwatched"] < 680

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import tracemalloc
 from typing import Any
@@ -238,3 +239,27 @@ def test_reads_after_a_closure_that_calls_backward_are_the_steps_own() -> None:
     assert (found.kind, found.count) == ("read", 12)
     assert found.site is not None
     assert found.site.source == "adam.step(closure)"
+
+
+def test_an_optimizers_reads_are_counted_and_its_code_is_its_own_again() -> None:
+    reader = sys.modules["torch.optim.optimizer"]._get_value  # type: ignore[attr-defined]
+    before, parameter = reader.__code__, torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.Adam([parameter, torch.nn.Parameter(torch.ones(2))])
+    with guard(report=False) as g:
+        for _ in range(4):
+            parameter.grad = torch.ones(3)
+            optimizer.step()
+        assert reader(torch.tensor(2.0)) == 2.0  # by somebody else: the read that everybody's is
+    assert reader.__code__ is before
+    assert {name for name in vars(torch.Tensor) if "tensorwatch" in name} == set()
+    assert sorted(finding.count for finding in g.report.findings) == [1, 4]
+
+
+def test_a_step_count_of_a_class_of_the_users_is_read_his_way() -> None:
+    class Count(torch.Tensor):
+        def item(self) -> float:
+            return 5.0
+
+    reader = sys.modules["torch.optim.optimizer"]._get_value  # type: ignore[attr-defined]
+    with guard(report=False):
+        assert reader(torch.ones(1).as_subclass(Count)) == 5.0

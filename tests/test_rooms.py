@@ -16,6 +16,7 @@ FLOORS = (
     ("ranks", "levels", "values", "options", "rules"),
     ("operations",),
     ("sites",),
+    ("routes",),
     ("private_api",),
     ("sharing",),
     ("current", "collector", "findings", "policy", "in_flight", "hazards", "telling", "memory", "steps", "session",

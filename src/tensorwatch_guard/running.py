@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 
-from . import __version__, ranks
+from . import __version__, ranks, routes
 from .collector import MOST_SITES, Collector
 from .containment import suppress_faults, take_all
 from .findings import findings
@@ -204,6 +204,7 @@ class Running:
     def _begin(self, writes: str) -> None:
         if self._install is None or not self._install.in_place:
             forget()
+            routes.forget()
         session = self.session
         session.reset()
         session.look_for_devices()

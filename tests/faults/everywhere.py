@@ -46,6 +46,7 @@ KERNEL = {
     "probes/happen.py": {"_first_word", "contained", "_unheard", "refused"},
     "probes/stand_in.py": {"stand_in", "strip"},
     "probes/spans.py": {"_guarded", "told", "_place", "_looks", "_shared", "_before_backward"},
+    "probes/step_reads.py": {"StepReads.lift", "_counted"},
     "probes/data.py": {"_is_open", "_same", "_begin", "_end", "DataProbe.lift"},
     "probes/ops.py": {"_look", "_watch", "_owed", "_give_back"},
     "probes/plans.py": {"Plan.run"},

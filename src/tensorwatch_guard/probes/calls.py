@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ..operations import WATCHED, Operation
-from . import data, moves, ops, reads, relocations, shares, spans, states
+from . import data, moves, ops, reads, relocations, shares, spans, states, step_reads
 from .install import Hook, Installation
 
 MAKERS: Final[dict[str, Callable[[Operation], Hook]]] = {
@@ -35,5 +35,5 @@ def installation() -> Installation:
         some += [(target, hook) for target in row.targets]
     hooks += spans.SPANS
     taken = data.DataProbe()
-    codes = {hook.__code__ for _, hook in (*hooks, *of_devices)} | ops.CODES | taken.codes
-    return Installation(hooks, codes, others=(taken,), of_devices=of_devices)
+    codes = {hook.__code__ for _, hook in (*hooks, *of_devices)} | ops.CODES | taken.codes | {step_reads.CODE}
+    return Installation(hooks, codes, others=(taken, step_reads.StepReads()), of_devices=of_devices)

@@ -15,6 +15,7 @@ import torch
 
 from ..current import LOCAL, PLAIN, Here, Tensor, function_mode_on, is_real, on_cpu
 from ..operations import Operation
+from ..routes import busy_trail
 from ..session import SAMPLE, SESSION, Session
 from ..sharing.sampling import PASSING, SEEN_OFTEN, is_often
 from ..sites import FILES, USER, Trail
@@ -23,9 +24,6 @@ from .install import Hook
 from .stand_in import stand_in, strip
 
 _get_frame: Final = sys._getframe
-_optimizer: Final = sys.modules.get("torch.optim.optimizer")  # no attribute of torch.optim
-_STEPS_OWN: Final = getattr(getattr(_optimizer, "_get_value", None), "__code__", None)
-"""What optimizers read their CPU step counts with, one a parameter. They are added up when the step ends (``spans``)."""
 _BUILTIN: Final = frozenset({BuiltinFunctionType, MethodDescriptorType})
 """Functions in Python call others that are watched, too: one happening has to be open for both."""
 _compiler: Final = torch.compiler
@@ -46,9 +44,6 @@ def read(row: Operation) -> Hook:
         here = local.here
         frame = _get_frame(1)
         code = frame.f_code
-        if here.stepping and code is _STEPS_OWN and instance.is_cpu:
-            here.step_reads += 1
-            return wrapped(*args, **kwargs)
         if not instance.is_cpu or here.busy or _compiler._is_compiling_flag or _tracing() is not None:
             return long_way(wrapped, instance, args, kwargs)
         outer = here.open
@@ -67,7 +62,9 @@ def read(row: Operation) -> Hook:
         if sampled:
             sampled += perf_counter_ns()
         try:
-            at = None if FILES[code.co_filename] == USER else session.trail(frame)
+            at = None if FILES[code.co_filename] == USER else busy_trail(frame)
+            if at is not None and at[0] is None:
+                at = session.trail(frame)
             # (name, *at.key), without the call
             key = (name, id(code), frame.f_lasti) if at is None else (name, id(at[0]), at[1], id(at[2]), at[3])
             only = here.only

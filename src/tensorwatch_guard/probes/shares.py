@@ -15,6 +15,7 @@ import torch
 
 from ..current import LOCAL, PLAIN, Tensor, function_mode_on, is_real, on_cpu
 from ..operations import Operation
+from ..routes import busy_trail
 from ..session import SESSION, Session
 from ..sharing.owners import (
     BorrowedOwner,
@@ -93,7 +94,9 @@ def _short(row: Operation, long_way: Hook, *, to_array: bool, keywords: bool = F
             if type(tensor) is not Tensor or not nbytes or (keywords and result.untyped_storage().resizable()):
                 return result
             code = frame.f_code
-            at = None if FILES[code.co_filename] == USER else session.trail(frame)
+            at = None if FILES[code.co_filename] == USER else busy_trail(frame)
+            if at is not None and at[0] is None:
+                at = session.trail(frame)
             # (name, *at.key), without the call
             key = (name, id(code), frame.f_lasti) if at is None else (name, id(at[0]), at[1], id(at[2]), at[3])
             only = here.only

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 ALWAYS: Final = 256
-"""So many of a line are all watched; then about 128 of 256, of 512, of 1024 and so on."""
+"""So many of a line are all watched; then about 64 of 256, of 512, of 1024 and so on."""
 _BITS: Final = ALWAYS.bit_length() - 1
 _SPREAD: Final = 0x9E3779B1
 """2**32 over the golden ratio: its multiples fall evenly, and in step with no loop (every fourth would always be the same
@@ -24,7 +24,7 @@ def next_watched(count: int) -> int:
     """The alias of a line that is watched after its ``count``-th. Depends on nothing else: a run repeats."""
     if count < ALWAYS:
         return count + 1
-    distance = 1 << (count.bit_length() - _BITS)  # in the middle
+    distance = 2 << (count.bit_length() - _BITS)  # in the middle
     return count + 1 + (count * _SPREAD >> 8 & 0xFFFFFF) % (2 * distance - 1)
 
 
