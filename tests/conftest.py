@@ -30,3 +30,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def measured() -> dict[str, str]:
     """An environment for a child: this one, one thread, and coverage if that is what is going on."""
     return {**os.environ, **_MEASURING, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def backward_runs_on_the_calling_thread() -> None:
+    """PyTorch counts devices at a process's first backward: whether a simulated one was there by then, and so whether its
+    backward runs in another thread, with another share of the processors and other last digits, must not hang on which test
+    of this process came first.
+    """
+    import torch
+
+    torch.ones(1, requires_grad=True).sum().backward()

@@ -313,4 +313,4 @@ def test_moves_of_the_table_on_device_tensors() -> None:
     assert move("aten._to_copy.default", strided, device=cuda, non_blocking=True) == [("h2d", 32, True, True)]
     assert move(
         "aten._to_copy.default", host.pin_memory(), device=cuda, dtype=torch.half, non_blocking=True
-    ) == [("h2d", 8, True, True)]
+    ) == [("h2d", 16, True, False)]

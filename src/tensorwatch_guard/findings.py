@@ -74,7 +74,9 @@ def _sums(collector: Collector) -> list[Sum]:
         if not tally.count:  # taken back: another layer tells it
             continue
         what = tally.details.get("type")
-        key = (tally.kind, tally.op, place_of(tally.trail), tally.extra and place_of(tally.extra), id(tally.grant), what)
+        # several waits in one expression of the user's are one finding, named by the first of them
+        op = "" if tally.kind in ("sync", "read") and tally.trail.site is not None else tally.op
+        key = (tally.kind, op, place_of(tally.trail), tally.extra and place_of(tally.extra), id(tally.grant), what)
         known = sums.get(key)
         if known is None:
             known = sums[key] = Sum(tally)

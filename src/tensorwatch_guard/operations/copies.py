@@ -68,13 +68,12 @@ def move_of(
     direction: Direction = "d2d"
     pinned: bool | None = None
     blocking = False
-    # Conversions happen before the copy, but for a blocking read: that converts on the host.
+    # A copy that blocks converts on the host, one that does not on the device (``conversion_device`` in Copy.cu).
     itemsize = wanted.itemsize
     if start.type == "cpu":
         direction, pinned = "h2d", source.is_pinned()
-        blocking = not (
-            non_blocking and pinned and wanted == source.dtype and _readable_as_one_block(source, into)
-        )
+        blocking = not (non_blocking and pinned and _readable_as_one_block(source, into))
+        itemsize = source.dtype.itemsize if non_blocking else wanted.itemsize
     elif device.type == "cpu":
         direction, pinned = "d2h", non_blocking if into is None else into.is_pinned()
         blocking = not (

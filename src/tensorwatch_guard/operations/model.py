@@ -52,6 +52,8 @@ Probe = Literal[
     "build",  # makes a tensor from host data: shares, copies or moves
     "share",  # hands out the same memory to the other side
     "wait",  # an explicit synchronize
+    "load",  # reads a file
+    "poll",  # asks whether the device is done
     "module",  # moves a whole module: one transfer with the sum of bytes
     "relocate",  # gives a storage other memory: older aliases dangle
     "state",  # hands out the live tensors of a module

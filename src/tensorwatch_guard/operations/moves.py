@@ -13,6 +13,7 @@ MOVES: Final[tuple[Operation, ...]] = (
     Operation("Tensor.xpu", "move", ("torch:Tensor.xpu",)),
     Operation("Tensor.to", "move", ("torch:Tensor.to",), ("aten._to_copy",), moves=to_copy),
     Operation("Tensor.type", "move", ("torch:Tensor.type",)),
+    Operation("Tensor.type_as", "move", ("torch:Tensor.type_as",)),
     Operation("Tensor.copy_", "move", ("torch:Tensor.copy_",), ("aten.copy_",), moves=copy_into),
     Operation("torch._foreach_copy_", overloads=("aten._foreach_copy_",), moves=copy_each),
     Operation(
@@ -70,6 +71,7 @@ STATES: Final[tuple[Operation, ...]] = (
         remark="its tensors are the live parameters",
     ),
     Operation("torch.save", "save", ("torch:save", "torch.serialization:save"), absorbs=True),
+    Operation("torch.load", "load", ("torch:load", "torch.serialization:load"), absorbs=True),
 )
 
 RELOCATIONS: Final[tuple[Operation, ...]] = (

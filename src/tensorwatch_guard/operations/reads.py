@@ -64,4 +64,6 @@ WAITS: Final[tuple[Operation, ...]] = (
     Operation("torch.cuda.Event.synchronize", "wait", ("torch.cuda:Event.synchronize",), waits="always"),
     Operation("torch.xpu.Stream.synchronize", "wait", ("torch.xpu:Stream.synchronize",), waits="always"),
     Operation("torch.xpu.Event.synchronize", "wait", ("torch.xpu:Event.synchronize",), waits="always"),
+    Operation("torch.cuda.Stream.query", "poll", ("torch.cuda:Stream.query",)),
+    Operation("torch.cuda.Event.query", "poll", ("torch.cuda:Event.query",)),
 )

@@ -17,10 +17,12 @@ MAKERS: Final[dict[str, Callable[[Operation], Hook]]] = {
     "build": shares.build,
     "share": shares.share,
     "wait": moves.wait,
+    "poll": moves.poll,
     "module": moves.module,
     "relocate": relocations.relocate,
     "state": states.take,
     "save": states.save,
+    "load": states.load,
     "absorb": moves.absorb,
 }
 

@@ -223,6 +223,9 @@ def _traced(session: Session, outcome: Outcome) -> None:
         via=(outcome.row.name,),
         details={"device": device_name(outcome.subject if is_device(outcome.subject) else None), "seen_by": ["trace"]},
     )
+    memory = session.memory
+    if memory is not None and memory.hazards.in_flight:
+        memory.hazards.in_flight.synchronized(outcome.trail)
 
 
 def _first_word(session: Session, outcome: Outcome, before: Step | None) -> Exception | None:

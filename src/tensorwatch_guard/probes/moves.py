@@ -177,6 +177,17 @@ def wait(row: Operation) -> Hook:
     return watched(row, waited, refusals=False)
 
 
+def poll(row: Operation) -> Hook:
+    """``query``: nobody waits, but a True says that the copies are done."""
+
+    def asked(session: Session, outcome: Outcome) -> None:
+        memory = session.memory
+        if outcome.result is True and memory is not None and memory.hazards.in_flight:
+            memory.hazards.in_flight.synchronized(outcome.trail)
+
+    return watched(row, asked, refusals=False)
+
+
 def _device_of(outcome: Outcome) -> str:
     if outcome.row.name.endswith("synchronize") and hasattr(outcome.subject, "device"):
         return SESSION.device_label(outcome.subject.device)

@@ -22,6 +22,8 @@ from .owners import MOVED, ArrayOwner, Lender, Owner, last_array
 
 _use_count: Final = getattr(torch._C, "_storage_Use_Count", None)
 _NO_DATA: Final = torch.empty(0, device="cpu")  # the default device may be another
+_set_data: Final[Any] = vars(torch._C.TensorBase)["data"].__set__
+"""PyTorch's own: ``Tensor.data`` is watched while a guard is open."""
 MOST_NOTED: Final = 64
 """Pieces whose version counters are noted at a boundary."""
 _modes: Final = torch._C._len_torch_dispatch_stack
@@ -110,7 +112,7 @@ def version_probe(tensor: torch.Tensor) -> torch.Tensor | None:
         return None
     probe = tensor.detach()
     dtype = tensor.dtype
-    probe.data = _NO_DATA if dtype is torch.float32 else torch.empty(0, dtype=dtype, device="cpu")
+    _set_data(probe, _NO_DATA if dtype is torch.float32 else torch.empty(0, dtype=dtype, device="cpu"))
     return probe
 
 

@@ -10,6 +10,7 @@ import torch
 
 from . import compiling, copying, device, engine, face, recurrent
 from .copying import Copies
+from .kernels import build
 from .machine import Machine
 from .patches import Patches
 from .refusal import SimulatorUnavailableError, cannot
@@ -69,7 +70,7 @@ class SimulatedAccelerator:
         machine.check_devices()
         device.check_relabelling()
         copies = Copies(machine)
-        special = {**copies.kernels(), **recurrent.kernels(), **_answers(), **_factories(machine)}
+        special = {**copies.kernels(), **recurrent.kernels(), **_answers(), **_factories(machine), **_halves(machine)}
         registry = self._registry = Registry(machine, special, copying.host_kernels(), recurrent.composites())
         patches.call(registry.withdraw)
         registry.register()
@@ -110,6 +111,36 @@ def _answers() -> dict[str, Any]:
         "aten::record_stream": lambda *_: None,
         "aten::resize_": resize,
         "aten::_neg_view": neg_view,
+    }
+
+
+def _halves(machine: Machine) -> dict[str, Any]:
+    """``softmax(half, dtype=float32)`` is one kernel on CUDA (``half_to_float``), which the CPU's refuses."""
+
+    def forward(name: str) -> Any:
+        kernel = build(getattr(torch.ops.aten, name).default, machine)
+        convert = build(torch.ops.aten._to_copy.default, machine)
+
+        def run(tensor: torch.Tensor, dim: int, half_to_float: bool) -> Any:
+            return kernel(convert(tensor, dtype=torch.float32) if half_to_float else tensor, dim, False)
+
+        return run
+
+    def backward(name: str) -> Any:
+        kernel = build(getattr(torch.ops.aten, name).default, machine)
+        convert = build(torch.ops.aten._to_copy.default, machine)
+
+        def run(grad: torch.Tensor, output: torch.Tensor, dim: int, input_dtype: torch.dtype) -> Any:
+            result = kernel(grad, output, dim, grad.dtype)
+            return result if input_dtype == grad.dtype else convert(result, dtype=input_dtype)
+
+        return run
+
+    return {
+        "aten::_softmax": forward("_softmax"),
+        "aten::_log_softmax": forward("_log_softmax"),
+        "aten::_softmax_backward_data": backward("_softmax_backward_data"),
+        "aten::_log_softmax_backward_data": backward("_log_softmax_backward_data"),
     }
 
 
