@@ -21,11 +21,16 @@ _TOO_LATE: Final = (
 
 
 def install(count: int, patches: Patches) -> bool:
-    """Try one small backward on the last device: whether the engine has a thread for it. If not, use the caller's."""
-    probe = to_device(torch._C._VariableFunctions.zeros(1, device=CPU), count - 1).requires_grad_()
+    """Try one small backward on each device: whether the engine has a thread for it. If not, use the caller's.
+
+    The last one comes first: it says whether there are threads. The others wait until theirs has come up: a thread that is
+    still on its way to the interpreter lock when a short program ends aborts the process.
+    """
     try:
-        with torch.enable_grad():
-            probe.clone().backward()
+        for index in reversed(range(count)):
+            probe = to_device(torch._C._VariableFunctions.zeros(1, device=CPU), index).requires_grad_()
+            with torch.enable_grad():
+                probe.clone().backward()
     except RuntimeError:
         run = graph._engine_run_backward
 
