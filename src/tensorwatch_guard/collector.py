@@ -44,10 +44,12 @@ class Tally:
     __slots__ = (
         "again",
         "allowed",
+        "began",
         "blocked_ns",
         "blocking",
         "count",
         "details",
+        "ended",
         "extra",
         "first_step",
         "grant",
@@ -95,6 +97,8 @@ class Tally:
         """Threads that did it, where they are not the thread that counted it."""
         self.extra: Trail | None = None
         """The other end of the interval of an inexact mutation."""
+        self.began = self.ended = 0
+        """Of a mutation: serial numbers of the events between which it was written, of the first and the last time."""
         self.again: Callable[[], bool] | None = None
         """Whether the program came by that interval once more: only then what is named later can be what it held."""
         self.into: Tally | None = None
@@ -107,6 +111,11 @@ class Tally:
         """Aliases that were counted and not watched."""
         self.watch_at = 0
         """Aliases before this one are not watched: see ``sharing/sampling.py``."""
+
+    def may_hold(self, line: Tally) -> bool:
+        """Whether what happened at a line that was named can be what this interval held: at its time, or when it came again."""
+        at_its_time = line.began <= self.ended and self.began < line.ended
+        return at_its_time or self.again is None or self.again()
 
     def link(self, role: str, kind: Kind, op: str, trail: Trail, extra: Trail | None = None) -> None:
         """Another happening that belongs to this one's story. ``extra``: the other end of its interval."""

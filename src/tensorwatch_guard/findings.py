@@ -96,9 +96,8 @@ def _held_by_lines(sums: dict[tuple[object, ...], Sum]) -> list[Tally]:
         interval = one.first
         if interval.kind != "mutation" or interval.extra is None:
             continue
-        if not any(tally.again is None or tally.again() for tally in one.tallies):
-            continue
-        line = next((line for line in lines if _same_story(line, interval) and _holds(interval, line)), None)
+        told = (line for line in lines if _same_story(line, interval) and _holds(interval, line))
+        line = next((line for line in told if any(tally.may_hold(line) for tally in one.tallies)), None)
         if line is not None:
             for tally in one.tallies:
                 tally.into = line

@@ -80,6 +80,8 @@ class Telling:
         )
         for tally in tallies:
             tally.extra = before
+            tally.began = min(tally.began or mutation.before.serial, mutation.before.serial)
+            tally.ended = max(tally.ended, mutation.after.serial)
             tally.again = tally.again or partial(self.passes.again, (at, before, mutation.turned_since), mutation.after.serial)
             tally.memory |= {(mutation.piece.region.dtype, len(mutation.piece.region.shape))}
             if tally.details.get("writer") != mutation.writer:
@@ -101,9 +103,9 @@ class Telling:
                 tally.trail = mutation.after.trail  # now the columns are known, too
         for case in mutation.cases:
             for interval in self._cases.get(case, ()):
-                if interval.again is not None and not interval.again():
-                    continue
-                interval.into = interval.into or next((t for t in tallies if t.owner is interval.owner), None)
+                line = next((t for t in tallies if t.owner is interval.owner), None)
+                if line is not None and interval.may_hold(line):
+                    interval.into = interval.into or line
 
     def followed_state(self, state: State, op: str, at: Trail) -> None:
         """A kept state is loaded or saved that has followed the live weights."""

@@ -74,6 +74,8 @@ class Escalation:
         self._pieces = pieces
         self._tell = tell
         self._writer_of = writer_of
+        self.serial = 0
+        """Of the look at which exact writes are told: they were written before it."""
         self.following: Following | None = None
         self._cases: dict[tuple[object, ...], Case] = {}
         self._explained: dict[int, list[tuple[int, int]]] = {}
@@ -104,6 +106,7 @@ class Escalation:
         following = self.following
         if following is None:
             return
+        self.serial = moment.serial
         for write in following.collect():
             piece = self._pieces().get(write.key)
             if piece is None or not write.exact or write.place is None:

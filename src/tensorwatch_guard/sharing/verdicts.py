@@ -81,7 +81,10 @@ class Verdicts:
             return
         idents = [thread.ident for thread in threading.enumerate() if thread.name == write.thread]
         ident = idents[0] or 0 if len(idents) == 1 else 0
-        at = Moment(Trail(None, -1, None, -1, write.place), ident, write.sequence if write.sequence is not None else -1)
+        serial = self._writes.escalation.serial if self._writes.escalation is not None else 0
+        at = Moment(
+            Trail(None, -1, None, -1, write.place), ident, write.sequence if write.sequence is not None else -1, 0, serial
+        )
         change = Change(piece.key, write.first, write.last, write.before, write.after)
         piece.written += 1
         self._writes.pace.stay_awake()
