@@ -77,7 +77,8 @@ class Hazards:
         elif first.thread == last.thread:
             sequences[last.thread] = (first.sequence, last.sequence)
         one = Suspect(0, region.address + change.first, region.address + change.last, sequences)
-        self._keep(mutation.piece.key, Write(one, last.trail, *_apart(mutation)))
+        apart, held = _apart(mutation)
+        self._keep(mutation.piece.key, Write(one, last.trail, apart, held=held))
 
     def fused_step(self, at: Trail, optimizer: Any) -> None:
         """A fused optimizer wrote parameters without a bump of their counters: those that some graph still holds."""
@@ -199,13 +200,13 @@ class Hazards:
         self.in_flight.clear()
 
 
-def _apart(mutation: Mutation) -> tuple[Mutation, None, Held | None]:
+def _apart(mutation: Mutation) -> tuple[Mutation, Held | None]:
     """A mutation without the bytes of its change, and these by themselves if they are few enough."""
     change, held = mutation.change, None
     before, after = change.before, change.after
     if before is not None and after is not None and len(before) == len(after) == change.last - change.first <= MOST_HELD:
         held = Held(mutation.piece.region.address + change.first, bytes(before), bytes(after))
-    return mutation._replace(change=replace(change, before=None, after=None)), None, held
+    return mutation._replace(change=replace(change, before=None, after=None)), held
 
 
 def _size(held: Held | None) -> int:
@@ -231,12 +232,14 @@ def _by_contents(value: torch.Tensor, found: list[Stale], writes: Sequence[Write
     if len(known) < len(found) or not memory.known:
         return found
     known = [(one, held) for one, held in known if memory.touched_by(held)]
-    if not memory.differs_from_before([held for _, held in known]):
+    # a write that may have come before the value was saved is counted in once and once left out
+    differs = {
+        memory.differs_from_before([held for _, held in known]),
+        memory.differs_from_before([held for one, held in known if one.certain]),
+    }
+    if differs == {False}:
         return []
-    sure = [held for one, held in known if one.certain]
-    if sure and memory.differs_from_before(sure):
-        return [one for one, _ in known]
-    return [replace(one, certain=False) for one, _ in known]
+    return [one if differs == {True} else replace(one, certain=False) for one, _ in known]
 
 
 def _through_data_still(result: Walk, writes: Sequence[Write]) -> Iterator[Stale]:

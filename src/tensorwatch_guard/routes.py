@@ -28,9 +28,9 @@ class Route:
 
     __slots__ = ("count", "depths", "trail", "trusted")
 
-    def __init__(self, found: Trail, depths: tuple[int, int]) -> None:
+    def __init__(self, found: Trail) -> None:
         self.trail = found
-        self.depths = depths
+        self.depths = 0, 0
         self.count = 0
         self.trusted = True
 
@@ -79,17 +79,18 @@ def _walk(frame: FrameType, routes: list[Route]) -> Trail:
     found = trail(frame)
     if found[0] is None:
         return found
-    depths = _depths(frame)
     for at, route in enumerate(routes):
-        if route.depths == depths and route.is_of(found):
+        if route.is_of(found):
             route.count += 1
+            if route.count % ENOUGH == 0:  # also where a trusted one has come to be called from another depth
+                route.depths = _depths(frame)
             if at and route.count > routes[0].count:
                 routes[0], routes[at] = route, routes[0]
             return found
     if len(routes) < MOST_OF_ONE:
-        routes.append(Route(found, depths))
+        routes.append(Route(found))
     elif routes[-1].count < ENOUGH:
-        routes[-1] = Route(found, depths)
+        routes[-1] = Route(found)
     return found
 
 
