@@ -82,6 +82,32 @@ class Outcome:
         if memory is not None and memory.hazards.in_flight:
             memory.hazards.in_flight.synchronized(self.trail)
 
+    def crossed(self, direction: str, device: torch.device, nbytes: int, **more: object) -> list[Tally]:
+        """Host memory and a device's were copied in this call, which waited for it."""
+        label = SESSION.device_label(device)
+        memory = SESSION.memory
+        if memory is not None and memory.hazards.in_flight:
+            memory.hazards.in_flight.synchronized(self.trail)
+        return SESSION.emit(
+            "transfer",
+            self.row.name,
+            self.trail,
+            key=direction,
+            nbytes=nbytes,
+            blocked_ns=self.nanoseconds,
+            blocking=True,
+            implicit=self.row.implicit,
+            details={
+                "direction": direction,
+                "src": "cpu" if direction == "h2d" else label,
+                "dst": label if direction == "h2d" else "cpu",
+                "pinned": False,
+                "non_blocking": False,
+                "seen_by": self.seen_by,
+                **more,
+            },
+        )
+
     def peek(self, tensor: Tensor, tallies: list[Tally]) -> None:
         """An event that is no boundary, counted in ``tallies``: look at the memory at hand."""
         if SESSION.sharing:

@@ -186,7 +186,7 @@ def _to_array(session: Session, outcome: Outcome, tensor: Tensor, array: np.ndar
         return
     if not on_cpu(tensor):
         with torch._C.DisableTorchFunction():
-            _read_back(session, outcome, tensor)
+            outcome.crossed("d2h", tensor.device, tensor.nbytes)  # ``numpy(force=True)``
         return
     base: Any = last_array(array).base
     if not isinstance(base, Tensor):
@@ -195,24 +195,6 @@ def _to_array(session: Session, outcome: Outcome, tensor: Tensor, array: np.ndar
         if base.untyped_storage().data_ptr() != tensor.untyped_storage().data_ptr():
             return
     _tell(session, outcome, _TO_HOST, tensor, base, lambda: StorageOwner(base.untyped_storage()))
-
-
-def _read_back(session: Session, outcome: Outcome, tensor: Tensor) -> None:
-    """``numpy(force=True)`` of a device tensor is a copy that blocks."""
-    session.emit(
-        "transfer",
-        outcome.row.name,
-        outcome.trail,
-        key="d2h",
-        nbytes=tensor.nbytes,
-        blocked_ns=outcome.nanoseconds,
-        blocking=True,
-        implicit=outcome.row.implicit,
-        details={
-            "direction": "d2h", "src": session.device_label(tensor.device), "dst": "cpu", "pinned": False,
-            "non_blocking": False, "seen_by": outcome.seen_by,
-        },
-    )
 
 
 def _built(session: Session, outcome: Outcome) -> None:
@@ -240,20 +222,7 @@ def _built_on_device(session: Session, outcome: Outcome, data: Any, result: Tens
     if isinstance(data, list | tuple) and any(isinstance(value, Tensor) and not on_cpu(value) for value in data):
         outcome.sync(result)
         return
-    tallies = session.emit(
-        "transfer",
-        outcome.row.name,
-        outcome.trail,
-        key="h2d",
-        nbytes=result.nbytes,
-        blocked_ns=outcome.nanoseconds,
-        blocking=True,
-        implicit=outcome.row.implicit,
-        details={
-            "direction": "h2d", "src": "cpu", "dst": session.device_label(result.device), "pinned": False,
-            "non_blocking": False, "seen_by": outcome.seen_by,
-        },
-    )
+    tallies = outcome.crossed("h2d", result.device, result.nbytes)
     PATTERNS.built(session, data, outcome.trail, tallies)
 
 

@@ -20,40 +20,22 @@ def take(row: Operation) -> Hook:
 
 def save(row: Operation) -> Hook:
     """``torch.save``: told before the file is written."""
-    return watched(row, lambda session, outcome: _crossed(session, outcome, _state(outcome), "d2h"), before_use, refusals=False)
+    return watched(row, lambda session, outcome: _crossed(outcome, _state(outcome), "d2h"), before_use, refusals=False)
 
 
 def load(row: Operation) -> Hook:
     """``torch.load``: what is put on a device goes there through the host."""
-    return watched(row, lambda session, outcome: _crossed(session, outcome, outcome.result, "h2d"), refusals=False)
+    return watched(row, lambda session, outcome: _crossed(outcome, outcome.result, "h2d"), refusals=False)
 
 
-def _crossed(session: Session, outcome: Outcome, state: Any, direction: str) -> None:
+def _crossed(outcome: Outcome, state: Any, direction: str) -> None:
     """The memory on a device that a file was written from, or read into: one transfer."""
     if not outcome.waits or outcome.happening.ops:  # the ops layer has told each copy
         return
     storages = {storage._cdata: storage for storage in _device_storages(state)}
-    if not storages:
-        return
-    device = session.device_label(next(iter(storages.values())).device)
-    session.emit(
-        "transfer",
-        outcome.row.name,
-        outcome.trail,
-        key=direction,
-        nbytes=sum(storage.nbytes() for storage in storages.values()),
-        blocked_ns=outcome.nanoseconds,
-        blocking=True,
-        details={
-            "direction": direction,
-            "src": "cpu" if direction == "h2d" else device,
-            "dst": device if direction == "h2d" else "cpu",
-            "pinned": False,
-            "non_blocking": False,
-            "seen_by": outcome.seen_by,
-            "tensors": len(storages),
-        },
-    )
+    if storages:
+        device, nbytes = next(iter(storages.values())).device, sum(storage.nbytes() for storage in storages.values())
+        outcome.crossed(direction, device, nbytes, tensors=len(storages))
 
 
 def _device_storages(value: Any, depth: int = 0) -> Iterator[Any]:
