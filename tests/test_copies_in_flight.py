@@ -84,6 +84,74 @@ def test_a_source_that_is_written_under_way(name: str) -> None:
     assert found.related[0].site.source == 'e.host.to("cuda", non_blocking=True)'
 
 
+IN_PLACE: dict[str, Callable[[Ends], Any]] = {
+    "add_": lambda e: e.host.add_(1),
+    "setitem": lambda e: e.host.__setitem__(slice(2), 9.0),
+    "iadd": lambda e: e.host.__iadd__(1),
+    "normal_": lambda e: e.host.normal_(),
+    "copy_": lambda e: e.host.copy_(e.pageable + 1),
+    "through a view": lambda e: e.host[2:4].zero_(),
+}
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_a_write_in_place_is_told_where_it_stands(name: str) -> None:
+    def story(e: Ends) -> None:
+        up(e)
+        IN_PLACE[name](e)
+        torch.cuda.synchronize()
+
+    (found,) = hazards(story)
+    assert found.site is not None
+    assert found.site.function == "<lambda>"
+
+
+def test_what_somebody_else_wrote_is_not_put_to_a_call_in_place() -> None:
+    def story(e: Ends) -> None:
+        up(e)
+        e.host.numpy().fill(3)
+        e.host.mul_(1)
+        torch.cuda.synchronize()
+
+    (found,) = hazards(story)
+    assert found.site is not None
+    assert found.site.source == "torch.cuda.synchronize()"
+
+
+def test_a_wait_gives_way_to_the_line_that_is_found_later() -> None:
+    def story(e: Ends) -> None:
+        for turn in range(2):
+            up(e)
+            if turn:
+                e.host.add_(1)
+            else:
+                e.host.numpy().fill(3)
+            torch.cuda.synchronize()
+
+    (found,) = hazards(story)
+    assert (found.site is not None, found.count) == (True, 2)
+    assert found.site.source == "e.host.add_(1)"
+
+
+def test_calls_in_place_are_watched_from_the_first_copy_on() -> None:
+    before = vars(torch.Tensor).get("add_")
+    e = Ends()
+    with guard(report=False):
+        assert vars(torch.Tensor).get("add_") is before
+        up(e)
+        assert vars(torch.Tensor).get("add_") is not before
+    assert vars(torch.Tensor).get("add_") is before
+
+
+def test_an_array_of_a_result_under_way_may_be_read_too_early() -> None:
+    def story(e: Ends) -> None:
+        down(e)
+        e.host.numpy()
+
+    (found,) = hazards(story)
+    assert (found.details["type"], found.details["certain"], found.rule) == ("async-copy", False, "TWG505")
+
+
 @pytest.mark.parametrize("name", READS)
 def test_a_result_that_is_read_under_way(name: str) -> None:
     def story(e: Ends) -> None:
@@ -121,6 +189,13 @@ FINE: dict[str, Callable[[Ends], Any]] = {
     "a result that blocks": lambda e: (e.host.copy_(e.far), e.host.tolist()),
     "a source that is gone": lambda e: (up(e), setattr(e, "host", None), torch.cuda.synchronize()),
     "nobody reads": down,
+    "the other half of a buffer is written": lambda e: (
+        e.host[:4].to("cuda", non_blocking=True), e.host[4:].fill_(3), torch.cuda.synchronize(),
+    ),
+    "the other half of a buffer is read": lambda e: (
+        e.host[:4].copy_(e.far[:4], non_blocking=True), e.host[4:].tolist(), torch.cuda.synchronize(),
+    ),
+    "the next copy comes into the source": lambda e: (up(e), e.host.copy_(e.far), torch.cuda.synchronize()),
 }  # fmt: skip
 
 
@@ -141,9 +216,13 @@ def test_a_hazard_is_told_once_a_place() -> None:
 
 
 def test_a_large_source_that_torch_writes() -> None:
-    host = torch.zeros(64 << 10).pin_memory()
+    host = torch.zeros(2, 64 << 10).pin_memory()
     with guard(report=False) as g:
-        host.to("cuda", non_blocking=True)
+        host[0].to("cuda", non_blocking=True)
+        host[1].add_(1)
+        torch.cuda.synchronize()
+        assert not g.report.hazards
+        host[0].to("cuda", non_blocking=True)
         host.add_(1)
         torch.cuda.synchronize()
     assert [found.details["type"] for found in g.report.hazards] == ["async-copy"]

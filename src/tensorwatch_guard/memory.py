@@ -59,7 +59,7 @@ class Memory:
         self.writes = Writes(self.telling.mutated, self._moved, share, mode)
         self.attention = self.writes.attention
         self.hazards = Hazards(session, self.writes)
-        self.telling.suspect = self.hazards.suspect
+        self.telling.suspect, self.telling.in_flight = self.hazards.suspect, self.hazards.in_flight
         self.telling.passes = self.writes.passes
         self.states = States()
 
@@ -217,15 +217,17 @@ class Memory:
 
     def peek(self, address: int | None, at: Trail) -> None:
         """An event that is no boundary."""
-        if address is not None and self.hazards.in_flight:
-            self.hazards.in_flight.read(address, at)
         if self.mode != "off":
             self.writes.peek(address, now(at))
 
+    def waited(self, at: Trail) -> None:
+        """The host waited for a device: copies under way are done."""
+        if self.session.flying:
+            self.writes.collect(now(at))  # a write whose line is known is told there
+            self.hazards.in_flight.synchronized(at)
+
     def glance(self, address: int, code: CodeType, lasti: int, at: Trail | None) -> bool:
         """The short way of ``peek``, False where it does not do. ``at``: None where the code is the user's own."""
-        if self.hazards.in_flight.pending:
-            return False
         return self.mode == "off" or self.writes.glance(address, code, lasti, at)
 
     def knows(self, address: int) -> bool:
@@ -234,7 +236,7 @@ class Memory:
 
     def passes_by(self, address: int, code: CodeType, lasti: int) -> bool:
         """Whether a read needs no look at all."""
-        return not self.hazards.in_flight.pending and self.writes.passes_by(address, code, lasti)
+        return self.writes.passes_by(address, code, lasti)
 
     def boundary(self, at: Trail, phase: int = 0, *, final: bool = False) -> None:
         """Everything shared is looked at. ``final``: at a guard's exit, which has no place in the user's code."""

@@ -213,6 +213,7 @@ class Running:
         PATTERNS.clear()
         if self._install is None:
             self._install = installation()
+            session.watch_sources = self._install.watch_sources
         try:
             self._install.watch_devices(session.devices)
             if not self._install.in_place:

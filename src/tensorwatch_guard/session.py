@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter_ns
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +18,7 @@ import torch
 from .collector import Collector, Shard, Tally
 from .current import LOCAL, Happening, Here
 from .sharing.pace import Pace
+from .sharing.sampling import is_often
 from .sites import FILES, Trail, from_signal_handler, trail
 from .steps import Steps
 
@@ -74,6 +75,10 @@ class Session:
         self.gate: Callable[[Session, Any], None] | None = None
         self.settle: Callable[[Here], Exception | None] | None = None
         """Says what policy has to say once a step of ours is done; may hand back what is to be raised."""
+        self.flying = False
+        """A copy is under way from host memory or to it."""
+        self.watch_sources: Callable[[], None] | None = None
+        """To be called when a copy from host memory is under way: calls that write in place are watched from then on."""
         self.devices = False
         """An accelerator is there (or simulated): calls can wait and move."""
         self.device_suffix = ""
@@ -157,7 +162,7 @@ class Session:
         LOCAL.here = Here()
         if self.memory is not None:
             self.memory.leave()
-        self.memory, self.sharing, self.past_counter = None, False, False
+        self.memory, self.sharing, self.past_counter, self.flying = None, False, False, False
         self.faults, self.overhead_ns = {}, 0
         self.reset()
         self.listen(())
@@ -282,6 +287,8 @@ class Session:
         memory = self.memory
         if memory is None:
             return
+        if self.flying:
+            memory.hazards.in_flight.read(tensor, at or self.trail(frame))
         address = tensor.untyped_storage().data_ptr()
         code, lasti = (frame.f_code, frame.f_lasti) if at is None or at.code is None else (at.code, at.lasti)
         if not (often and memory.passes_by(address, code, lasti)) and not memory.glance(address, code, lasti, at):
@@ -293,18 +300,40 @@ class Session:
         if self.memory is not None:
             self.memory.writes.passes.unnoted.add((id(tally.trail.code), tally.trail.lasti))
 
-    def peek_at(self, at: Trail, tensor: torch.Tensor, often: bool) -> None:
-        """The same for a happening whose place is known."""
+    def peek_at(self, at: Trail, tensor: torch.Tensor | None, often: bool, *, reads: bool = True) -> None:
+        """The same for a happening whose place is known. ``tensor``: None where no host memory is at hand."""
         memory = self.memory
         if memory is None:
             return
-        with torch._C.DisableTorchFunction():
-            address = tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided else None
+        address = 0
+        if tensor is not None:
+            with torch._C.DisableTorchFunction():
+                if tensor.layout is torch.strided and tensor.is_cpu:
+                    address = tensor.untyped_storage().data_ptr()
+                    if reads and self.flying:
+                        memory.hazards.in_flight.read(tensor, at)
         code, lasti = at.code, at.lasti
-        if address is not None and code is not None:  # noqa: SIM102 - one test of both is more than mypy follows
+        if code is not None:  # noqa: SIM102 - one test of both is more than mypy follows
             if (often and memory.passes_by(address, code, lasti)) or memory.glance(address, code, lasti, at):
                 return
         memory.peek(address, at)
+
+    def waited(self, at: Trail, tallies: Sequence[Tally] = ()) -> None:
+        """The host waited for a device: copies under way are done."""
+        if self.memory is not None:
+            self.memory.waited(at)
+        self.moved(at, None, tallies)
+
+    def moved(self, at: Trail, host: torch.Tensor | None, tallies: Sequence[Tally] = ()) -> None:
+        """Something went to or from a device, and the host's end of it is at hand. Such are boundaries while time lasts."""
+        if not self.sharing:
+            return
+        looks = perf_counter_ns() >= self.pace.until
+        if host is not None or not looks:
+            often = bool(tallies) and not self.memory_strict and is_often(tallies[-1].count)
+            self.peek_at(at, host, often, reads=False)
+        if looks:
+            self.boundary(at)
 
     def boundary(self, at: Trail, phase: int = 0, *, final: bool = False) -> None:
         """Everything shared is looked at. ``phase``: of the call that stands there, see ``sharing/moments.py``."""

@@ -20,6 +20,7 @@ from .words import Region
 
 if TYPE_CHECKING:
     from .collector import Tally
+    from .in_flight import InFlight
     from .session import Session
     from .sharing.passes import Passes
 
@@ -41,6 +42,7 @@ class Telling:
     """Emits the findings of one session's shared memory. ``suspect`` gets each write that autograd does not know of."""
 
     passes: Passes
+    in_flight: InFlight
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -78,6 +80,9 @@ class Telling:
             details=details,
             thread=mutation.thread or None,
         )
+        if mutation.exact and self._session.flying:
+            low = mutation.piece.region.address
+            self.in_flight.mutated(low + mutation.change.first, low + mutation.change.last, at)
         for tally in tallies:
             tally.extra = before
             tally.began = min(tally.began or mutation.before.serial, mutation.before.serial)

@@ -51,6 +51,7 @@ KERNEL = {
     "probes/ops.py": {"_look", "_watch", "_owed", "_give_back"},
     "probes/plans.py": {"Plan.run"},
     "probes/torch_writes.py": {"follow"},
+    "probes/flights.py": {"follow"},
     "session.py": {"Session.end", "Session.due", "Session.fall_silent"},
     "sharing/states.py": {"States.__bool__"},
     "current.py": {"Happening.swallows", "is_plain", "is_real"},

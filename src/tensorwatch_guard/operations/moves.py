@@ -7,6 +7,16 @@ from typing import Final
 from .copies import copy_each, copy_from, copy_into, lifted, to_copy
 from .model import Operation
 
+IN_PLACE: Final = (
+    "__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ifloordiv__", "__imod__", "__ipow__",
+    "__iand__", "__ior__", "__ixor__", "fill_", "zero_", "add_", "sub_", "mul_", "div_", "pow_", "neg_", "abs_", "sqrt_",
+    "exp_", "log_", "clamp_", "clip_", "round_", "floor_", "ceil_", "lerp_", "addcmul_", "addcdiv_", "copysign_",
+    "logical_not_", "bitwise_not_", "normal_", "uniform_", "random_", "bernoulli_", "exponential_", "masked_fill_",
+    "masked_scatter_", "index_fill_", "index_copy_", "index_add_", "index_put_", "put_", "scatter_", "scatter_add_",
+    "fill_diagonal_", "tril_", "triu_", "nan_to_num_",
+)  # fmt: skip
+"""Methods of tensors by which a staging buffer is filled again."""
+
 MOVES: Final[tuple[Operation, ...]] = (
     Operation("Tensor.cpu", "move", ("torch:Tensor.cpu",)),
     Operation("Tensor.cuda", "move", ("torch:Tensor.cuda",)),
@@ -21,6 +31,12 @@ MOVES: Final[tuple[Operation, ...]] = (
         overloads=("aten._copy_from", "aten._copy_from_and_resize"),
         moves=copy_from,
         remark="not CUDA",
+    ),
+    Operation(
+        "a call in place",
+        "write",
+        tuple(f"torch:Tensor.{name}" for name in IN_PLACE),
+        remark="put in place with the first copy from host memory that does not block",
     ),
     Operation("Tensor.pin_memory", "move", ("torch:Tensor.pin_memory",)),
     Operation("Module.to", "module", ("torch.nn:Module.to",), absorbs=True),

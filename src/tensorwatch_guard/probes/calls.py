@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ..operations import WATCHED, Operation
-from . import data, moves, ops, reads, relocations, shares, spans, states, step_reads
+from . import data, flights, moves, ops, reads, relocations, shares, spans, states, step_reads
 from .install import Hook, Installation
 
 MAKERS: Final[dict[str, Callable[[Operation], Hook]]] = {
@@ -14,6 +14,7 @@ MAKERS: Final[dict[str, Callable[[Operation], Hook]]] = {
     "print": reads.read,
     "look": reads.look,
     "move": moves.move,
+    "write": flights.write,
     "build": shares.build,
     "share": shares.share,
     "wait": moves.wait,
@@ -31,11 +32,12 @@ def installation() -> Installation:
     """All call probes and spans, not yet in place."""
     hooks: list[tuple[str, Hook]] = []
     of_devices: list[tuple[str, Hook]] = []
+    of_sources: list[tuple[str, Hook]] = []
     for row in WATCHED:
         hook = MAKERS[row.probe or "absorb"](row)
-        some = of_devices if row.probe == "move" else hooks
+        some = of_devices if row.probe == "move" else of_sources if row.probe == "write" else hooks
         some += [(target, hook) for target in row.targets]
     hooks += spans.SPANS
     taken = data.DataProbe()
-    codes = {hook.__code__ for _, hook in (*hooks, *of_devices)} | ops.CODES | taken.codes | {step_reads.CODE}
-    return Installation(hooks, codes, others=(taken, step_reads.StepReads()), of_devices=of_devices)
+    codes = {hook.__code__ for _, hook in (*hooks, *of_devices, *of_sources)} | ops.CODES | taken.codes | {step_reads.CODE}
+    return Installation(hooks, codes, others=(taken, step_reads.StepReads()), of_devices=of_devices, of_sources=of_sources)

@@ -93,7 +93,7 @@ class Effect:
     def tell(self, session: Session, at: Trail, nanoseconds: int, seen_by: list[str]) -> None:
         """A finding of its own: no watched call explains it."""
         blocking = self.blocking
-        session.emit(
+        tallies = session.emit(
             "sync" if self.device is not None else "transfer",
             self.name,
             at,
@@ -105,9 +105,8 @@ class Effect:
             via=(self.overload,),
             details=self.details(session, seen_by),
         )
-        memory = session.memory
-        if blocking and memory is not None and memory.hazards.in_flight:
-            memory.hazards.in_flight.synchronized(at)
+        if blocking:
+            session.waited(at, tallies)
 
 
 def effects_of(

@@ -15,7 +15,7 @@ from typing import Any, Final
 import torch
 
 from ..collector import Tally
-from ..current import LOCAL, Happening, Tensor, is_plain, on_cpu
+from ..current import LOCAL, Happening, Tensor, is_plain, is_real, on_cpu
 from ..operations import Operation
 from ..session import SESSION, Session
 from ..sharing.sampling import is_often
@@ -68,7 +68,7 @@ class Outcome:
 
     def sync(self, tensor: Tensor | None, nbytes: int = 0, explicit: bool = False) -> None:
         """The host waited for a device in this call."""
-        SESSION.emit(
+        tallies = SESSION.emit(
             "sync",
             self.row.name,
             self.trail,
@@ -78,17 +78,12 @@ class Outcome:
             implicit=self.row.implicit and not explicit,
             details={"device": device_name(tensor), "seen_by": self.seen_by},
         )
-        memory = SESSION.memory
-        if memory is not None and memory.hazards.in_flight:
-            memory.hazards.in_flight.synchronized(self.trail)
+        SESSION.waited(self.trail, tallies)
 
     def crossed(self, direction: str, device: torch.device, nbytes: int, **more: object) -> list[Tally]:
         """Host memory and a device's were copied in this call, which waited for it."""
         label = SESSION.device_label(device)
-        memory = SESSION.memory
-        if memory is not None and memory.hazards.in_flight:
-            memory.hazards.in_flight.synchronized(self.trail)
-        return SESSION.emit(
+        tallies = SESSION.emit(
             "transfer",
             self.row.name,
             self.trail,
@@ -107,6 +102,8 @@ class Outcome:
                 **more,
             },
         )
+        SESSION.waited(self.trail, tallies)
+        return tallies
 
     def peek(self, tensor: Tensor, tallies: list[Tally]) -> None:
         """An event that is no boundary, counted in ``tallies``: look at the memory at hand."""
@@ -239,7 +236,7 @@ Step = Callable[[Session, Outcome], None]
 
 def _traced(session: Session, outcome: Outcome) -> None:
     """The accelerator said that the host waits in this call, and nobody knows why."""
-    session.emit(
+    tallies = session.emit(
         "sync",
         "sync inside an operation",
         outcome.trail,
@@ -249,9 +246,7 @@ def _traced(session: Session, outcome: Outcome) -> None:
         via=(outcome.row.name,),
         details={"device": device_name(outcome.subject if is_device(outcome.subject) else None), "seen_by": ["trace"]},
     )
-    memory = session.memory
-    if memory is not None and memory.hazards.in_flight:
-        memory.hazards.in_flight.synchronized(outcome.trail)
+    session.waited(outcome.trail, tallies)
 
 
 def _first_word(session: Session, outcome: Outcome, before: Step | None) -> Exception | None:
@@ -294,3 +289,8 @@ def is_device(value: object) -> bool:
 def is_host(value: object) -> bool:
     """Whether a value is a tensor in host memory."""
     return isinstance(value, Tensor) and on_cpu(value)
+
+
+def host_tensor(value: object) -> bool:
+    """Whether a value is a real tensor in host memory."""
+    return isinstance(value, Tensor) and is_real(value) and on_cpu(value)

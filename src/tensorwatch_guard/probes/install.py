@@ -166,14 +166,17 @@ class Installation:
         open_to_dynamo: Iterable[CodeType] = (),
         others: Iterable[Layable] = (),
         of_devices: Iterable[tuple[str, Hook]] = (),
+        of_sources: Iterable[tuple[str, Hook]] = (),
     ) -> None:
         self._hooks = _resolved(hooks)
         self._of_devices = _resolved(of_devices)
-        self._devices = False
+        self._of_sources = _resolved(of_sources)
+        self._devices = self._sources = False
         self._codes = codes
         self._open = frozenset(open_to_dynamo)
         self._handles: list[Handle] = []
         self._device_handles: list[Handle] = []
+        self._source_handles: list[Handle] = []
         self._others = tuple(others)
         self._filled: list[Any] = []
         self._finder = _DynamoFinder(self)
@@ -186,7 +189,8 @@ class Installation:
     @property
     def names(self) -> list[str]:
         """What is patched right now, for ``doctor``."""
-        return [_shown(handle.owner, handle.attribute) for handle in (*self._handles, *self._device_handles)]
+        handles = (*self._handles, *self._device_handles, *self._source_handles)
+        return [_shown(handle.owner, handle.attribute) for handle in handles]
 
     def start(self) -> None:
         """Put the probes in place and be ready for Dynamo."""
@@ -197,6 +201,7 @@ class Installation:
 
     def stop(self) -> None:
         """Take everything away."""
+        self._sources = False
         if self._finder in sys.meta_path:
             sys.meta_path.remove(self._finder)
         try:
@@ -224,22 +229,34 @@ class Installation:
         """Unwrap every target, last first."""
         for other in reversed(self._others):
             other.lift()
-        for handles in (self._device_handles, self._handles):
+        for handles in (self._source_handles, self._device_handles, self._handles):
             while handles:
                 handles.pop().remove()
 
     def watch_devices(self, there: bool) -> None:
         """Where no device is, nothing can move: its probes, on calls that every program makes often, are in place only then."""
         self._devices = there
+        self._sources = self._sources and there
         if self.in_place and there:
             self._lay_of_devices()
-        while self._device_handles and not there:
-            self._device_handles.pop().remove()
+        for handles in (self._source_handles, self._device_handles):
+            while handles and not there:
+                handles.pop().remove()
+
+    def watch_sources(self) -> None:
+        """A copy from host memory is under way, for the first time: from now on calls that write in place are watched, too."""
+        if not self._sources and self._devices:
+            self._sources = True
+            self._lay_of_devices()
 
     def _lay_of_devices(self) -> None:
-        if self._devices and not self._device_handles:
-            for (owner, attribute), hook in self._of_devices:
-                self._device_handles.append(Handle(owner, attribute, hook))
+        pairs = (
+            (self._devices, self._device_handles, self._of_devices),
+            (self._sources, self._source_handles, self._of_sources),
+        )
+        for there, handles, hooks in pairs:
+            if there and not handles:
+                handles += [Handle(owner, attribute, hook) for (owner, attribute), hook in hooks]
 
 
 def _resolved(hooks: Iterable[tuple[str, Hook]]) -> list[tuple[tuple[Any, str], Hook]]:

@@ -7,11 +7,12 @@ from typing import Any, Final
 
 import torch
 
-from ..current import LOCAL, PLAIN, Tensor, function_mode_on, is_real, on_cpu
+from ..current import LOCAL, PLAIN, Tensor, function_mode_on, is_real
 from ..operations import Operation
 from ..operations.copies import move_of
 from ..session import SESSION, Session
-from .happen import Outcome, watched
+from .flights import after_write, before_write
+from .happen import Outcome, host_tensor, is_device, watched
 from .install import Hook
 from .patterns import PATTERNS
 from .stand_in import stand_in
@@ -44,15 +45,22 @@ def _moved(session: Session, outcome: Outcome) -> None:
     if not (isinstance(source, Tensor) and isinstance(target, Tensor) and is_real(source) and is_real(target)):
         return
     into = target if outcome.row.name == "Tensor.copy_" else None
+    if into is not None:
+        after_write(session, outcome)
     non_blocking = bool(outcome.kwargs.get("non_blocking", False)) or _positional_non_blocking(outcome)
     transfer(session, outcome, source, target, into, non_blocking)
 
 
 def _before_copy(session: Session, outcome: Outcome) -> None:
-    """``copy_`` writes its target: is that the source of a copy under way?"""
+    """``copy_`` writes its target: what was written there before is not its doing."""
+    if outcome.row.name != "Tensor.copy_" or not host_tensor(outcome.subject):
+        return
+    source = outcome.args[0] if outcome.args else outcome.kwargs.get("src")
     memory = session.memory
-    if memory is not None and memory.hazards.in_flight and outcome.row.name == "Tensor.copy_" and host_tensor(outcome.subject):
-        memory.hazards.in_flight.written(outcome.subject.untyped_storage().data_ptr(), outcome.trail)
+    if session.flying and memory is not None and is_device(source):
+        memory.hazards.in_flight.ordered(outcome.subject)
+    before_write(session, outcome)
+    session.moved(outcome.trail, outcome.subject)
 
 
 def _positional_non_blocking(outcome: Outcome) -> bool:
@@ -71,13 +79,6 @@ def transfer(
         return
     suffix = session.device_suffix
     blocking = found.blocking or bool(outcome.waits)
-    memory = session.memory
-    if memory is not None:
-        if blocking:
-            memory.hazards.in_flight.synchronized(outcome.trail)
-        elif found.direction in ("h2d", "d2h"):
-            host = source if found.direction == "h2d" else target
-            memory.hazards.in_flight.start(outcome.row.name, outcome.trail, host, to_host=found.direction == "d2h")
     tallies = session.emit(
         "transfer",
         outcome.row.name,
@@ -96,6 +97,13 @@ def transfer(
             "seen_by": outcome.seen_by,
         },
     )
+    host = {"h2d": source, "d2h": target}.get(found.direction)
+    memory = session.memory
+    if memory is not None and blocking:
+        memory.waited(outcome.trail)
+    session.moved(outcome.trail, host, tallies)
+    if memory is not None and host is not None and not blocking:
+        memory.hazards.in_flight.start(outcome.row.name, outcome.trail, host, to_host=found.direction == "d2h")
     PATTERNS.moved(session, found.direction, source, target, outcome.trail, tallies)
 
 
@@ -139,7 +147,7 @@ def _module_moved(session: Session, outcome: Outcome) -> None:
     direction = "h2d" if start.type == "cpu" else "d2h" if end.type == "cpu" else "d2d"
     flags = outcome.kwargs.get("non_blocking", False)
     blocking = direction != "d2d"
-    session.emit(
+    tallies = session.emit(
         "transfer",
         outcome.row.name,
         outcome.trail,
@@ -157,13 +165,15 @@ def _module_moved(session: Session, outcome: Outcome) -> None:
             "tensors": len(crossed),
         },
     )
+    if blocking:
+        session.waited(outcome.trail, tallies)
 
 
 def wait(row: Operation) -> Hook:
     """An explicit synchronize."""
 
     def waited(session: Session, outcome: Outcome) -> None:
-        session.emit(
+        tallies = session.emit(
             "sync",
             row.name,
             outcome.trail,
@@ -171,8 +181,7 @@ def wait(row: Operation) -> Hook:
             blocking=True,
             details={"device": _device_of(outcome), "seen_by": outcome.seen_by},
         )
-        if session.memory is not None:
-            session.memory.hazards.in_flight.synchronized(outcome.trail)
+        session.waited(outcome.trail, tallies)
 
     return watched(row, waited, refusals=False)
 
@@ -181,9 +190,8 @@ def poll(row: Operation) -> Hook:
     """``query``: nobody waits, but a True says that the copies are done."""
 
     def asked(session: Session, outcome: Outcome) -> None:
-        memory = session.memory
-        if outcome.result is True and memory is not None and memory.hazards.in_flight:
-            memory.hazards.in_flight.synchronized(outcome.trail)
+        if outcome.result is True and session.memory is not None:
+            session.memory.waited(outcome.trail)
 
     return watched(row, asked, refusals=False)
 
@@ -201,11 +209,6 @@ def _device_of(outcome: Outcome) -> str:
 def absorb(row: Operation) -> Hook:
     """A call that only swallows what happens inside."""
     return watched(row, lambda session, outcome: None, refusals=False)
-
-
-def host_tensor(value: object) -> bool:
-    """Whether a value is a real tensor in host memory."""
-    return isinstance(value, Tensor) and is_real(value) and on_cpu(value)
 
 
 __all__ = ["LOCAL", "absorb", "host_tensor", "module", "move", "transfer", "wait"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter_ns
 from types import CodeType
 from typing import Any, Final
@@ -22,7 +23,7 @@ from ..operations import Operation
 from ..policy.foresee import Foreseen
 from ..session import SESSION, Session
 from ..sites import Trail
-from . import torch_writes
+from . import flights, torch_writes
 from .compensation import Bumps, tensors_at
 from .effects import Effect, effects_of, subscript
 from .happen import contained
@@ -77,6 +78,8 @@ class OpsMode(TorchDispatchMode):
         plan = self.plans.get(id(func))
         if plan is None:
             plan = self.plans[id(func)] = Plan(func)
+        if SESSION.flying and self.on:
+            return flights.follow(plan, plan.run if plan.dull else partial(_look, plan), types, args, kwargs or {})
         if plan.dull or not self.on:
             if kwargs or plan.careful or types or _function_mode_on() or _has_function(args):
                 return plan.run(types, args, kwargs or {})
@@ -301,6 +304,7 @@ CODES: Final[frozenset[CodeType]] = frozenset(
         _watch,
         _tell,
         torch_writes.follow,
+        flights.follow,
         OpsLayer.run_thread,
         _bootstrap_inner,
     )

@@ -10,6 +10,7 @@ import torch
 from ..operations import Operation
 from .compensation import Argument, loses_bumps, written_arguments
 from .effects import row_of
+from .flights import reads_nothing
 from .torch_writes import silently_written
 
 _without_functions: Final = torch._C.DisableTorchFunction
@@ -19,7 +20,7 @@ _NUMBERS: Final = {bool: torch.bool, int: torch.int64, float: torch.float64, com
 class Plan:
     """What there is to know of an overload. ``dull``: nothing of it concerns us."""
 
-    __slots__ = ("call", "careful", "dull", "func", "lost", "name", "row", "rows", "silent")
+    __slots__ = ("call", "careful", "dull", "func", "lost", "name", "reads_nothing", "row", "rows", "silent")
 
     def __init__(self, func: Any) -> None:
         self.func = func
@@ -39,6 +40,7 @@ class Plan:
             self.silent = self.lost or silently_written(func, self.name)
             kinds = {str(one.type) for one in func._schema.arguments}
             self.careful = any("Tensor" in kind and "[]" in kind for kind in kinds)
+        self.reads_nothing = reads_nothing(func)
         self.dull = self.row is None and not self.silent
 
     def as_told(self, name: str) -> Operation:

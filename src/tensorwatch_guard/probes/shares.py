@@ -72,6 +72,7 @@ def _short(row: Operation, long_way: Hook, *, to_array: bool, keywords: bool = F
             or here.busy
             or here.open is not None
             or memory is None
+            or session.flying
             or memory.attention.awake
             or _compiler._is_compiling_flag
             or function_mode_on()
@@ -194,6 +195,8 @@ def _to_array(session: Session, outcome: Outcome, tensor: Tensor, array: np.ndar
     with torch._C.DisableTorchFunction():
         if base.untyped_storage().data_ptr() != tensor.untyped_storage().data_ptr():
             return
+    if session.flying and session.memory is not None:
+        session.memory.hazards.in_flight.handed_out(tensor, outcome.trail)
     _tell(session, outcome, _TO_HOST, tensor, base, lambda: StorageOwner(base.untyped_storage()))
 
 

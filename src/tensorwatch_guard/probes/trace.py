@@ -89,11 +89,13 @@ def _call_back(backend: str) -> Callable[..., None]:
                 details={"device": f"{backend}{session.device_suffix}", "seen_by": ["trace"]},
             )
             here.traced = at, tallies
-            memory = session.memory
-            if memory is not None and memory.hazards.in_flight:
-                memory.hazards.in_flight.synchronized(at)
+            here.busy = True
+            with torch._C.DisableTorchFunction():
+                session.waited(at, tallies)
         except Exception as error:
             session.fault("trace", error)
+        finally:
+            here.busy = False
 
     return synchronizes
 

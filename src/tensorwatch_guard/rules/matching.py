@@ -121,6 +121,7 @@ ROWS: Final[tuple[Row, ...]] = (
     Row("TWG502", "hazard", "", _type("stale-gradient", certain=False)),
     Row("TWG501", "hazard", "", _type("stale-gradient")),
     Row("TWG503", "hazard", "", _type("dangling-alias")),
+    Row("TWG505", "hazard", "", _type("async-copy", certain=False)),
     Row("TWG504", "hazard", "", _type("async-copy")),
     Row("TWG506", "hazard", "", _type("followed-state")),
     Row("TWG509", "hazard"),

@@ -145,6 +145,16 @@ HAZARDS: Final[tuple[Rule, ...]] = (
         "hazard",
     ),
     Rule(
+        "TWG505",
+        "early-view",
+        "the result of a copy in flight was handed out before it was done",
+        "note",
+        "A non_blocking copy runs on after the call. Until somebody has waited the array may hold old values; when it is read "
+        "cannot be seen.",
+        "wait for an event before .numpy(), or be sure that nothing reads the array until then",
+        "hazard",
+    ),
+    Rule(
         "TWG506",
         "followed-state",
         "a state_dict was used that has followed the live weights",

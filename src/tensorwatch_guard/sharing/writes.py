@@ -289,6 +289,12 @@ class Writes:
         """Whether some memory is too large to be looked at in passing."""
         return self.contents.copied > GLANCE or bool(self.contents.large) or self.young.nursery.large
 
+    def collect(self, moment: Moment) -> None:
+        """Tell the writes that followers have seen so far."""
+        if self.escalation is not None:
+            with self.lock:
+                self.escalation.before_look(moment)
+
     def compare(self, keys: Iterable[int], moment: Moment) -> None:
         """Compare some pieces now: what differs was written before this moment. The caller holds the lock."""
         self._compare(keys, moment)
