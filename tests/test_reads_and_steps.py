@@ -142,6 +142,22 @@ def test_the_optimizer_that_steps_most_often_counts(training: Training) -> None:
     assert g.report.run.steps == 12
 
 
+def test_steps_of_an_optimizer_that_is_gone_stay_counted(one: torch.Tensor) -> None:
+    """Folds, rounds and trials make an optimizer each."""
+    with guard(report=False) as g:
+        for _ in range(3):
+            training = Training()
+            for _ in range(4):
+                training.often.step()
+                training.often.step()
+                training.seldom.step()
+                one.item()
+            del training
+    assert g.report.run.steps == 24
+    (found,) = g.report.reads
+    assert (found.count, found.first_step, found.last_step) == (12, 2, 24)
+
+
 def test_steps_by_hand_count_instead(training: Training) -> None:
     with guard(report=False) as g:
         for _ in range(3):

@@ -134,3 +134,13 @@ def test_no_refusal_raises_or_warns_by_itself(recwarn: pytest.WarningsRecorder) 
         raised(needs_gradient().numpy)
     assert not [warning for warning in recwarn if "tensorwatch" in str(warning.category)]
     assert g.violation is None
+
+
+@pytest.mark.parametrize(("place", "kind"), [("cpu", "read"), ("cuda", "sync")])
+def test_what_python_makes_of_a_value_is_no_refusal(place: str, kind: str) -> None:
+    """``int`` of a NaN fails after the value was fetched."""
+    empty = torch.full((), float("nan"), device=place)
+    with guard(report=False) as g, pytest.raises(ValueError, match="NaN"):
+        int(empty)
+    assert g.report.refusals == ()
+    assert kind == "read" or [found.kind for found in g.report.findings] == [kind]

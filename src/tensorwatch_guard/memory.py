@@ -220,6 +220,13 @@ class Memory:
         if self.mode != "off":
             self.writes.peek(address, now(at))
 
+    def look_early(self, at: Trail) -> None:
+        """An event of a program that has just begun: everything shared is looked at, as if it were a boundary."""
+        began = perf_counter_ns()
+        if self.mode != "off":
+            self.writes.boundary(now(at))
+        self.writes.pace.early_ns -= max(perf_counter_ns() - began, 1)
+
     def waited(self, at: Trail) -> None:
         """The host waited for a device: copies under way are done."""
         if self.session.flying:

@@ -289,6 +289,9 @@ class Session:
             return
         if self.flying:
             memory.hazards.in_flight.read(tensor, at or self.trail(frame))
+        if self.pace.early_ns > 0:
+            memory.look_early(at or self.trail(frame))
+            return
         address = tensor.untyped_storage().data_ptr()
         code, lasti = (frame.f_code, frame.f_lasti) if at is None or at.code is None else (at.code, at.lasti)
         if not (often and memory.passes_by(address, code, lasti)) and not memory.glance(address, code, lasti, at):
@@ -312,6 +315,9 @@ class Session:
                     address = tensor.untyped_storage().data_ptr()
                     if reads and self.flying:
                         memory.hazards.in_flight.read(tensor, at)
+        if reads and self.pace.early_ns > 0:
+            memory.look_early(at)
+            return
         code, lasti = at.code, at.lasti
         if code is not None:  # noqa: SIM102 - one test of both is more than mypy follows
             if (often and memory.passes_by(address, code, lasti)) or memory.glance(address, code, lasti, at):

@@ -85,6 +85,8 @@ class Trail(NamedTuple):
     """Where only a line is known (a follower's word): stands in for code and instruction."""
     inside: bool = False
     """As the earlier end of an interval: the later one is the end of the same call, not of a loop that turned."""
+    of: Trail | None = None
+    """As the earlier end of an interval: where the memory was handed out, for one interval may hold writes to several."""
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -93,6 +95,8 @@ class Trail(NamedTuple):
             return (self.place.file, self.place.line)
         if self.inside:
             return (id(self.code), self.lasti, id(self.origin), self.origin_lasti, True)
+        if self.of is not None:
+            return (id(self.code), self.lasti, id(self.origin), self.origin_lasti, self.of.key)
         return (id(self.code), self.lasti, id(self.origin), self.origin_lasti)
 
     @property
@@ -140,7 +144,7 @@ def trail(frame: FrameType | None) -> Trail:
         if kind == USER:
             consts = code.co_consts
             if not consts or consts[0] != STAND_IN:
-                return _made(Trail, (code, frame.f_lasti, origin, origin_lasti, None, False))
+                return _made(Trail, (code, frame.f_lasti, origin, origin_lasti, None, False, None))
         elif kind == LIBRARY:
             if HORIZONS and id(code) in HORIZONS:
                 return NOWHERE
@@ -197,7 +201,7 @@ def place_of(at: Trail) -> tuple[object, ...]:
     if position[2] is None:
         return at.key
     origin = _position(at.origin, at.origin_lasti) if at.origin is not None and at.origin_lasti >= 0 else None
-    return (id(at.code), position, id(at.origin), origin, at.inside)
+    return (id(at.code), position, id(at.origin), origin, at.inside, at.of and place_of(at.of))
 
 
 def _columns(text: str, start: int | None, end: int | None, last_text: str) -> tuple[int | None, int | None]:
@@ -328,6 +332,7 @@ def identity(kind: str, op: str, at: Trail, extra: Trail | None = None) -> str:
     if extra is not None:
         parts += _identity_of(extra.site, extra.code)
         parts += ["inside"] if extra.inside else []
+        parts += _identity_of(extra.of.site, extra.of.code) if extra.of is not None else []
     return blake2b("\0".join(parts).encode(errors="replace"), digest_size=8).hexdigest()
 
 

@@ -1,4 +1,7 @@
-"""What step the process is at: that of the optimizer that has stepped most often, unless somebody counts by hand."""
+"""What step the process is at: that of the optimizer that has stepped most often, unless somebody counts by hand.
+
+Where that one is gone (a fold, a round, a trial is over) its steps stay counted, and the next ones begin anew.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,13 @@ from typing import Any
 class Steps:
     """Counts steps. ``now`` is the number of the current one."""
 
-    __slots__ = ("_by_hand", "_count", "_counts", "_floor", "_last", "_most", "now")
+    __slots__ = ("_by_hand", "_count", "_counts", "_floor", "_last", "_leader", "_most", "now")
 
     def __init__(self) -> None:
         self.now = 0
         self._counts: weakref.WeakKeyDictionary[Any, list[int]] = weakref.WeakKeyDictionary()
         self._last: weakref.ref[Any] | None = None
+        self._leader: weakref.ref[Any] | None = None
         self._count: list[int] = []
         """Of the last one, which is the next one mostly: a look-up in the dictionary costs more than all the rest."""
         self._by_hand = False
@@ -24,12 +28,21 @@ class Steps:
     def stepped(self, optimizer: object) -> None:
         """An optimizer has stepped."""
         if self._last is None or self._last() is not optimizer:
-            self._count = self._counts.setdefault(optimizer, [0])
-            self._last = weakref.ref(optimizer)
+            self._another(optimizer)
         self._count[0] += 1
         if not self._by_hand and self._count[0] > self._most:
             self._most = self._count[0]
+            self._leader = self._last
             self.now += 1
+
+    def _another(self, optimizer: object) -> None:
+        if optimizer not in self._counts:
+            if self._leader is not None and self._leader() is None:
+                self._counts.clear()
+                self._most, self._leader = 0, None
+            self._counts[optimizer] = [0]
+        self._count = self._counts[optimizer]
+        self._last = weakref.ref(optimizer)
 
     def stepped_by_hand(self) -> None:
         """``g.step()``: from now on only these count."""
@@ -44,7 +57,7 @@ class Steps:
 
     def reset(self) -> None:
         """The last guard is closed: the next one starts afresh."""
-        self._counts, self._last = weakref.WeakKeyDictionary(), None
+        self._counts, self._last, self._leader = weakref.WeakKeyDictionary(), None, None
         self._by_hand = False
         self._most = 0
         self.keep()

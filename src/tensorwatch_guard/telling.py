@@ -54,6 +54,8 @@ class Telling:
         at = mutation.after.trail
         if mutation.unseen:
             self.suspect(mutation)
+        if mutation.is_told:
+            return
         before = mutation.since
 
         def details() -> dict[str, Any]:

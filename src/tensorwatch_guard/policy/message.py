@@ -110,7 +110,7 @@ def place(finding: Finding) -> str:
         if since and first == f"{_short(since['file'])}:{since['line']}":
             return f"after {first}"
         if since and first:
-            return f"between {_short(since['file'])}:{since['line']} and a later pass of {first}"
+            return f"between {_short(since['file'])}:{since['line']} and {first}, with turns of a loop in between"
         return f"between two passes of {first}" if first else "outside your code"
     if first and last:
         return f"between {first} and {last}"
@@ -173,5 +173,5 @@ def line_text(finding: Finding) -> str:
     text = " ".join((finding.site.source or "").split()) if finding.site and not inexact else ""
     text = text if len(text) <= 60 else text[:57] + "..."
     shown = f"{text}: " if text else ""
-    op = f" ({finding.op})" if finding.kind != "mutation" else ""
+    op = f" ({finding.op})" if finding.kind not in ("mutation", "hazard") else ""
     return f"{shown}{what(finding)}{op}; {finding.advice}  {finding.rule}"

@@ -29,6 +29,10 @@ _compiler: Final = torch.compiler
 _tracing: Final = torch._C._get_tracing_state
 
 
+_PYTHONS: Final = "cannot convert float"
+"""``int`` of a NaN: the tensor gave its value."""
+
+
 class Outcome:
     """A watched call that has run: what it got, what it gave, how long the host was in it (nanoseconds)."""
 
@@ -126,6 +130,8 @@ def refused(row: Operation, at: Trail | FrameType, error: Exception, kwargs: dic
             return
         if "copy" in kwargs and row.name == "Tensor.__array__" and isinstance(error, TypeError):
             return  # NumPy asks with copy= first and again without
+        if _PYTHONS in str(error):
+            return
         step = error.__traceback__
         while step is not None:
             if FILES[step.tb_frame.f_code.co_filename] not in (TORCH, OWN):
@@ -194,7 +200,9 @@ def watched(
         except BaseException as error:
             session.end(outcome.happening)
             strip(error)
-            if refusals and isinstance(error, Exception):
+            if row.probe == "read" and outcome.waits:  # the value was fetched: what Python made of it was refused
+                contained(session, name, after, outcome)
+            elif refusals and isinstance(error, Exception):
                 refused(row, outcome.trail, error, kwargs)
             raise
         outcome.nanoseconds = perf_counter_ns() - started

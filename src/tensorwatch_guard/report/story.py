@@ -93,7 +93,7 @@ def when(ends: Interval) -> str:
         if since == last:
             return f"after {place(since, function=False)}"
         at = f"line {last.line}" if since.file == last.file else place(last, function=False)
-        return f"between {place(since, function=False)} and a later pass of {at}"
+        return f"between {place(since, function=False)} and {at}, with turns of a loop in between"
     if (first.file, first.line) == (last.file, last.line):
         return f"between two passes of {place(first, function=False)}"
     end = f"line {last.line}" if first.file == last.file else place(last, function=False)
@@ -104,7 +104,7 @@ def stories(report: Report, *, allowed: bool = False) -> tuple[Story, ...]:
     """All stories, the weightiest first; what is allowed is left out unless asked for."""
     told = [f for f in report.findings if f.kind in {"mutation", "hazard"} and (allowed or f.allowed is None)]
     by_id = {finding.id: finding for finding in report.findings}
-    made = [_story(group, by_id) for group in _groups(told)]
+    made = [_story(group, by_id, report.run.writes) for group in _groups(told)]
     return tuple(sorted(made, key=lambda story: (-SEVERITIES.index(story.severity), -story.count)))
 
 
@@ -126,14 +126,14 @@ def _groups(findings: Sequence[Finding]) -> list[list[Finding]]:
     return list(groups.values())
 
 
-def _story(group: list[Finding], by_id: Mapping[str, Finding]) -> Story:
+def _story(group: list[Finding], by_id: Mapping[str, Finding], mode: str) -> Story:
     order = sorted(group, key=lambda f: (-SEVERITIES.index(f.severity), f.kind != "hazard", -f.count))
     head = order[0]
     scenes: list[Scene] = []
     more: list[str] = []
     for sort, others in (
         (_began(group, by_id), "more places where it was shared"),
-        ([_written(finding) for finding in order if finding.kind == "mutation"], "more writes"),
+        ([_written(finding, mode) for finding in order if finding.kind == "mutation"], "more writes"),
         (_written_alone(order, by_id), "more writes"),
         ([_broken(finding) for finding in order if finding.kind == "hazard"], "more uses"),
     ):
@@ -187,18 +187,20 @@ def _described(details: Mapping[str, Any]) -> str:
     return f"{text}, {size(nbytes)}" if text and nbytes else text
 
 
-def _written(finding: Finding) -> Scene:
+def _written(finding: Finding, mode: str) -> Scene:
+    """``mode``: the ``writes`` option of the run; ``auto`` follows a line for a few turns only."""
     ends = interval(finding)
     writer = WRITER_WORDS.get(str(finding.details.get("writer")), "somebody")
     threads = [name for name in finding.threads if name != "MainThread"]
-    how_often = [times(finding.count), steps(finding)]
+    seen = "seen " if mode == "auto" and finding.details.get("exact") else ""
+    how_often = [seen + times(finding.count), steps(finding)]
     if threads:
         how_often.append(f"in thread {', '.join(threads[:2])}")
     facts = [", ".join(part for part in how_often if part)]
     values = changed(finding.details)
     if values:
         facts.append(values)
-    if ends:
+    if ends and mode != "exact":
         facts.append('guard(writes="exact") names the line')
     return Scene(f"written by {writer}", finding.site, ends, tuple(facts), finding.origin)
 

@@ -72,7 +72,9 @@ class Lineup:
         frames = other_frames()
         self._ended = not self._strangers <= frames.keys()
         self._strangers = untraced & frames.keys()
-        self._others = [self._seen(ident, frame, ident in untraced) for ident, frame in frames.items()]
+        self._others = [
+            self._seen(ident, frame, ident in untraced) for ident, frame in frames.items() if not suspects.only_reads(frame)
+        ]
 
     def _seen(self, ident: int, frame: FrameType, unfollowed: bool) -> _Other:
         record = None if unfollowed else self._record(ident)

@@ -107,6 +107,8 @@ class Contents:
         self._incoming: deque[Copy | Fingerprint] = deque()
         self._outgoing: deque[Copy | Fingerprint] = deque()
         self._copies = Copies()
+        self.copies_up_to = BLOCK
+        """Bytes up to which a region is remembered as a copy."""
         self.copied = 0
         self.large = Large(clock, pages)
         self._cut = 0
@@ -143,7 +145,7 @@ class Contents:
             return False
         view = memoryview(_everything(region.address))[:nbytes]
         entry: Copy | Fingerprint
-        if nbytes <= BLOCK and self.copied < COPIES_LIMIT:
+        if nbytes <= self.copies_up_to and self.copied < COPIES_LIMIT:
             self.copied += nbytes
             entry = Copy(key, region, hold, view, stamp, ask)
         else:

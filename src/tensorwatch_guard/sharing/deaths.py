@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..sites import trail
 from .ledger import Alias
-from .moments import START, now
+from .moments import now
 
 if TYPE_CHECKING:
     from .writes import Writes
@@ -61,12 +61,14 @@ class Deaths:
         writes, piece = self._writes, alias.piece
         piece.dying = alias.lender
         try:
-            if writes.escalation is not None:
-                writes.escalation.before_look(START)
-            stamp = now(trail(sys._getframe(3))) if len(piece.aliases) > 1 else None
-            found = writes.contents.look([piece.key], stamp=stamp)
+            followed = writes.escalation is not None and writes.escalation.following is not None
+            lives_on = len(piece.aliases) > 1
+            moment = now(trail(sys._getframe(3))) if followed or lives_on else None
+            if followed and moment is not None:
+                writes.escalation.before_look(moment)
+            found = writes.contents.look([piece.key], stamp=moment if lives_on else None)
             if found:
-                writes.verdicts.report(found, stamp or now(trail(sys._getframe(3))))
+                writes.verdicts.report(found, moment or now(trail(sys._getframe(3))))
         finally:
             piece.dying = None
 

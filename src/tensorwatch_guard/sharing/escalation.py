@@ -7,14 +7,14 @@ site is followed from A to B, the line is named, then everything rests again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..sites import NOWHERE
 from ..words import Change, Write, Writer
 from .attention import Attention
-from .fingerprints import BLOCK
 from .following import Following
 from .ledger import Alias, Piece
+from .moments import END
 
 if TYPE_CHECKING:
     from .moments import Moment, Mutation
@@ -24,6 +24,8 @@ TURNS: Final = 3
 PATIENCE: Final = 1000
 """Looks for which an interval's return is waited for with open eyes, and an armed interval's end: it may never come."""
 MOST_CASES: Final = 200
+MOST_EXPLAINED: Final = 64
+"""Exact writes of one piece that are kept in mind until its contents have been compared."""
 MOST_EVENTS: Final = 20
 """Writes told of one interval before following rests."""
 
@@ -57,6 +59,21 @@ def _kind_of(piece: Piece) -> tuple[str, int]:
     return piece.region.dtype, len(piece.region.shape)
 
 
+def _is_at(key: tuple[object, ...], end: tuple[object, ...]) -> bool:
+    """Whether an event is at an end of an interval. For a side that has died within a call the call's end will do."""
+    return key == end or (end[-1] == 0 and key[-1] == END and key[:-1] == end[:-1])
+
+
+class Explained(NamedTuple):
+    """An exact write that was told at the look ``serial``: a difference from an older look is not told again in its bytes."""
+
+    first: int
+    last: int
+    serial: int
+    by_page: Mutation | None
+    """Of a write that a page fault told: where it was is known, how far it went is not."""
+
+
 class Escalation:
     """Decides what is followed and when. ``pieces`` gives the live pieces, ``tell`` gets each exact write with its piece."""
 
@@ -65,7 +82,7 @@ class Escalation:
         mode: str,
         attention: Attention,
         pieces: Callable[[], Mapping[int, Piece]],
-        tell: Callable[[Piece, Write, tuple[object, ...]], None],
+        tell: Callable[[Piece, Write, tuple[object, ...]], Mutation | None],
         writer_of: Callable[[int], Writer | None],
     ) -> None:
         self._attention = attention
@@ -78,8 +95,9 @@ class Escalation:
         """Of the look at which exact writes are told: they were written before it."""
         self.following: Following | None = None
         self._cases: dict[tuple[object, ...], Case] = {}
-        self._explained: dict[int, list[tuple[int, int]]] = {}
-        self._used: set[int] = set()
+        self._explained: dict[int, list[Explained]] = {}
+        self._writers: dict[int, tuple[int, Writer]] = {}
+        """Who wrote last where the line is not known, and at which look that was collected: its counter was asked then."""
 
     @property
     def mode(self) -> str:
@@ -109,11 +127,18 @@ class Escalation:
         self.serial = moment.serial
         for write in following.collect():
             piece = self._pieces().get(write.key)
-            if piece is None or not write.exact or write.place is None:
+            if piece is None:
                 continue
-            span = (write.first, write.last) if write.by == "lines" else (0, piece.region.nbytes)  # a page tells no more
-            self._explained.setdefault(write.key, []).append(span)
-            self._tell(piece, write, self._name(piece))
+            if not write.exact or write.place is None:  # one of several lines: it will be found as an interval
+                self._writers[write.key] = moment.serial, write.writer
+                continue
+            told = self._tell(piece, write, self._name(piece))
+            known = self._explained.setdefault(write.key, [])
+            if write.by == "lines":
+                known.append(Explained(write.first, write.last, moment.serial, None))
+            else:
+                known.append(Explained(0, piece.region.nbytes, moment.serial, told))
+            del known[:-MOST_EXPLAINED]
 
     def after_look(self, moment: Moment) -> None:
         """Auto mode: an interval ends or begins here."""
@@ -122,32 +147,31 @@ class Escalation:
         key = moment.key
         for case in self._cases.values():
             case.patience -= case.patience > 0
-            if case.armed and (key == case.to_key or case.events >= MOST_EVENTS or not case.patience):
+            if case.armed and (_is_at(key, case.to_key) or case.events >= MOST_EVENTS or not case.patience):
                 self._disarm(case)
-            if case.turns > 0 and key == case.from_key and not case.armed and not case.named:
+            if case.turns > 0 and _is_at(key, case.from_key) and not case.armed and not case.named:
                 self._arm(case)
         if self._attention.awake:
             self._rethink()
 
     def begins_at(self, key: tuple[object, ...]) -> bool:
         """Whether an interval that was waited for may begin here: what is young has to be known by then."""
-        return any(case.from_key == key and case.turns > 0 and not case.named for case in self._cases.values())
+        return any(_is_at(key, case.from_key) and case.turns > 0 and not case.named for case in self._cases.values())
 
-    def explains(self, piece: Piece, change: Change, writer: Writer) -> bool:
-        """Whether exact writes that were told already account for a difference in contents."""
-        spans = self._explained.get(piece.key)
-        if spans is None:
-            return False
-        self._used.add(piece.key)
-        return min(first for first, _ in spans) <= change.first and change.last <= max(last for _, last in spans)
+    def explains(self, piece: Piece, change: Change, since: Moment) -> list[Mutation] | None:
+        """The writes by page among the exact ones that account for a difference in contents since then.
 
-    def looked(self) -> None:
-        """A look is over: what explained its differences is used up."""
-        for key in self._used:
-            piece = self._pieces().get(key)
-            if piece is None or piece.region.nbytes <= BLOCK:  # larger ones are compared block by block, in several looks
-                self._explained.pop(key, None)
-        self._used.clear()
+        None where none does, and the difference is to be told.
+        """
+        known = [one for one in self._explained.get(piece.key, ()) if since.serial < one.serial]
+        if not known or change.first < min(one.first for one in known) or max(one.last for one in known) < change.last:
+            return None
+        return [one.by_page for one in known if one.by_page is not None]
+
+    def writer_of_interval(self, piece: Piece, since: Moment) -> Writer | None:
+        """Who wrote to a piece since then, as a follower saw it; None where none did."""
+        serial, writer = self._writers.get(piece.key, (0, None))
+        return writer if since.serial < serial else None
 
     def follow_all(self) -> None:
         """Exact mode was asked for while memory was shared already."""
@@ -168,6 +192,7 @@ class Escalation:
     def gone(self, piece: Piece) -> None:
         """Its memory is about to go."""
         self._explained.pop(piece.key, None)
+        self._writers.pop(piece.key, None)
         if self.following is not None:
             self.following.unwatch(piece.key)
 

@@ -7,12 +7,16 @@ is one event, whichever road saw it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
+from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
 from ..words import Write, Writer
 from . import lines, pages
+from .graph import sequence_number
 from .kernel import PAGE
 from .ledger import Piece
+from .suspects import thread_name
 from .versions import Versions
 
 if TYPE_CHECKING:
@@ -113,12 +117,22 @@ class Following:
             self._pages = pages.PageFollower()
         except OSError:
             return False
-        self._lines.also = self._drain
+        self._lines.also = self._drain_at_line
         return True
 
     def _drain(self) -> None:
         if self._pages is not None and self._by_page:
             self._found += self._pages.collect()
+
+    def _drain_at_line(self) -> None:
+        """The same right after a line: what its own thread wrote by page was written ahead of this thread's next node."""
+        known = len(self._found)
+        self._drain()
+        if len(self._found) > known:
+            here, number = thread_name(get_ident()), sequence_number()
+            for at in range(known, len(self._found)):
+                if self._found[at].thread == here:
+                    self._found[at] = replace(self._found[at], sequence=number)
 
     def _refuse(self, reason: str) -> bool:
         self.refused[reason] = self.refused.get(reason, 0) + 1

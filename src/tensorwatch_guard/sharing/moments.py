@@ -83,6 +83,8 @@ class Mutation(NamedTuple):
     turned_since: Trail | None = None
     """Where the memory was last looked at, if that place or the one of ``after`` was passed again before it was looked at
     now: then ``before`` is ``after``'s place, for any line of the loop may have written."""
+    is_told: bool = False
+    """It is a finding already: ``change`` says how far it went, and what it broke may be more."""
     cases: tuple[object, ...] = ()
     """What an interval is known by; of an exact mutation, the intervals it explains."""
 
@@ -91,4 +93,6 @@ class Mutation(NamedTuple):
         """The other end of its interval, as its finding is known by it; None of an exact one."""
         if self.exact:
             return None
-        return self.before.trail._replace(inside=True) if self.inside else self.before.trail
+        if self.inside:
+            return self.before.trail._replace(inside=True)
+        return self.before.trail._replace(of=self.aliases[0].trail) if self.aliases else self.before.trail

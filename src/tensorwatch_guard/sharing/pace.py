@@ -17,6 +17,8 @@ PART: Final = 0.25
 """Of the share of time that looking may take: memory at hand, large memory and graphs are looked at, too."""
 START_NS: Final = 25_000_000
 """What may be spent before anything is saved up: a short program is looked at in full."""
+EARLY_NS: Final = 10_000_000
+"""What reads may spend on looking as boundaries do: an interval of a short program is as short as its events allow."""
 MOST_NS: Final = 5_000_000
 """Unused time is saved up to this."""
 RESERVE_NS: Final = 200_000
@@ -28,7 +30,7 @@ MOST_AT_ONCE_NS: Final = 500_000
 class Pace:
     """A share of wall time, spent by the looks of boundaries. ``until`` and ``until_first`` are on ``perf_counter_ns``."""
 
-    __slots__ = ("_credit", "_last", "_share", "eased", "last_rest", "rested", "until", "until_first", "woken")
+    __slots__ = ("_credit", "_last", "_share", "early_ns", "eased", "last_rest", "rested", "until", "until_first", "woken")
 
     def __init__(self, share: float) -> None:
         self._share = share * PART
@@ -42,6 +44,8 @@ class Pace:
         """Boundaries that did not look."""
         self.last_rest = 0
         """The serial number of the last of them: a loop may have turned there."""
+        self.early_ns = EARLY_NS
+        """What is left of that."""
         self.eased = False
         """The start is over and nothing was found: reads of busy lines, too, look at memory now and then only."""
         self.woken = NEVER

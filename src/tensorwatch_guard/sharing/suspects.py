@@ -8,6 +8,7 @@ could write.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import queue
 import selectors
@@ -53,6 +54,9 @@ class Kinds(dict[str, int]):
 
 
 KINDS_OF_FILES: Final = Kinds()
+
+_FEEDER: Final = (os.path.join(os.path.dirname(multiprocessing.__file__), "queues.py"), "_feed")
+"""The thread behind ``multiprocessing.Queue`` pickles what was put: it reads the user's memory and writes its own."""
 
 _HARMLESS_NAMES: Final = frozenset({
     "BUILD_LIST", "BUILD_STRING", "BUILD_TUPLE", "CACHE", "COPY", "COPY_FREE_VARS", "DUP_TOP", "DUP_TOP_TWO",
@@ -166,6 +170,15 @@ def waits(frame: FrameType) -> bool:
     """Whether a thread stands in one of the standard library's waits. Followers compare when those are entered."""
     code = frame.f_code
     return KINDS_OF_FILES[code.co_filename] == WAITING and code.co_name in _WAIT_FUNCTIONS
+
+
+def only_reads(frame: FrameType | None) -> bool:
+    """Whether a thread is one that never writes to anybody else's memory."""
+    while frame is not None:
+        if frame.f_code.co_name == _FEEDER[1] and os.path.abspath(frame.f_code.co_filename) == _FEEDER[0]:
+            return True
+        frame = frame.f_back
+    return False
 
 
 @cache

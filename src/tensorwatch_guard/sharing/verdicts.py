@@ -43,7 +43,9 @@ class Verdicts:
             if piece is None:
                 continue
             writer, unseen = self._writer(piece, change, stamp, moment)
-            if writes.escalation is not None and writes.escalation.explains(piece, change, writer):
+            pages = writes.escalation.explains(piece, change, stamp) if writes.escalation is not None else None
+            if pages is not None:
+                self._went_so_far(pages, change)
                 continue
             aliases = tuple(piece.aliases.values())
             if not any(other_side_held(alias, 0, writer) for alias in aliases):
@@ -58,8 +60,16 @@ class Verdicts:
             mutation = Mutation(piece, change, writer, stamp, moment, False, "", aliases, unseen=unseen)
             inside = stamp.phase == BEGIN and moment.phase == END and self.in_span and stamp.trail.key == moment.trail.key
             self.inexact(mutation._replace(inside=inside))
-        if writes.escalation is not None:
-            writes.escalation.looked()
+
+    def _went_so_far(self, pages: list[Mutation], change: Change) -> None:
+        """Writes that page faults have told: the fault is at the first page, the difference shows the rest."""
+        if not pages:
+            return
+        last = pages[-1]
+        sequence = last.sequence if len(pages) == 1 else None
+        before = pages[0].after._replace(sequence=-1 if pages[0].sequence is None else pages[0].sequence)
+        after = last.after._replace(sequence=-1 if last.sequence is None else last.sequence)
+        self.tell(last._replace(change=change, before=before, after=after, sequence=sequence, is_told=True))
 
     def inexact(self, mutation: Mutation) -> None:
         """A write was found as an interval; in auto mode its line is looked for from now on."""
@@ -75,10 +85,10 @@ class Verdicts:
         writes.pace.stay_awake()
         self.tell(mutation)
 
-    def exact(self, piece: Piece, write: Write, cases: tuple[object, ...]) -> None:
-        """A follower named the line."""
+    def exact(self, piece: Piece, write: Write, cases: tuple[object, ...]) -> Mutation | None:
+        """A follower named the line. None where nobody else has the memory."""
         if write.alone or not _touches(piece.region, write):
-            return
+            return None
         idents = [thread.ident for thread in threading.enumerate() if thread.name == write.thread]
         ident = idents[0] or 0 if len(idents) == 1 else 0
         serial = self._writes.escalation.serial if self._writes.escalation is not None else 0
@@ -88,12 +98,12 @@ class Verdicts:
         change = Change(piece.key, write.first, write.last, write.before, write.after)
         piece.written += 1
         self._writes.pace.stay_awake()
-        self.tell(
-            Mutation(
-                piece, change, write.writer, at, at, True, write.thread, tuple(piece.aliases.values()), write.by,
-                write.sequence, write.writer != "torch", cases=cases,
-            )
+        told = Mutation(
+            piece, change, write.writer, at, at, True, write.thread, tuple(piece.aliases.values()), write.by,
+            write.sequence, write.writer != "torch", cases=cases,
         )
+        self.tell(told)
+        return told
 
     def writer_now(self, key: int) -> Writer | None:
         """Asked by a follower right after a write, amid a trace function: takes no lock. None: nobody else has the memory."""
@@ -114,6 +124,10 @@ class Verdicts:
         moved, known = writes.counters.moved(writes.ledger, piece, low, high)
         if moved:
             return "torch", False
+        if change is not None and writes.escalation is not None:
+            seen = writes.escalation.writer_of_interval(piece, before)
+            if seen is not None:
+                return seen, seen != "torch"
         through_data = writes.data_views.wrote(piece) if writes.data_views else None
         if through_data or self.torch_wrote or writes.torch_writing:
             return "torch", True

@@ -40,6 +40,8 @@ from .written import AsyncPages
 
 MOST_CUTS: Final = 20
 MOST_WHOLE: Final = 32
+EXACT_COPIES: Final = 1 << 20
+"""Bytes up to which memory is remembered as a copy under exact mode: blocks of hashes cannot say how far a write went."""
 
 
 class Writes:
@@ -85,6 +87,7 @@ class Writes:
             self.escalation.raise_to(mode)
         if mode == "exact":
             self.pace.stay_awake()
+            self.contents.copies_up_to = EXACT_COPIES
             self.escalation.follow_all()
 
     # -- handing out ---------------------------------------------------------------------------------------------------
