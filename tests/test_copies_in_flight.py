@@ -118,11 +118,12 @@ def test_what_somebody_else_wrote_is_not_put_to_a_call_in_place() -> None:
     assert found.site.source == "torch.cuda.synchronize()"
 
 
-def test_a_wait_gives_way_to_the_line_that_is_found_later() -> None:
+@pytest.mark.parametrize("first", ["wait", "line"])
+def test_a_wait_gives_way_to_the_line_that_is_found_for_the_same_copy(first: str) -> None:
     def story(e: Ends) -> None:
         for turn in range(2):
             up(e)
-            if turn:
+            if turn == (first == "wait"):
                 e.host.add_(1)
             else:
                 e.host.numpy().fill(3)

@@ -19,7 +19,7 @@ FLOORS = (
     ("routes",),
     ("private_api",),
     ("sharing",),
-    ("current", "collector", "findings", "policy", "in_flight", "hazards", "telling", "memory", "steps", "session",
+    ("current", "collector", "folding", "findings", "policy", "in_flight", "hazards", "telling", "memory", "steps", "session",
      "containment"),
     ("probes",),
     ("report",),

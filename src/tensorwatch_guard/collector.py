@@ -50,6 +50,7 @@ class Tally:
         "count",
         "details",
         "ended",
+        "ends",
         "extra",
         "first_step",
         "grant",
@@ -101,6 +102,8 @@ class Tally:
         """Of a mutation: serial numbers of the events between which it was written, of the first and the last time."""
         self.again: Callable[[], bool] | None = None
         """Whether the program came by that interval once more: only then what is named later can be what it held."""
+        self.ends: set[tuple[object, ...]] = set()
+        """Of a line: where the intervals end in which it was found."""
         self.into: Tally | None = None
         """The tally that tells this one's story, too: the line of this interval's write was found."""
         self.owner: Collector | None = None
@@ -114,8 +117,9 @@ class Tally:
 
     def may_hold(self, line: Tally) -> bool:
         """Whether what happened at a line that was named can be what this interval held: at its time, or when it came again."""
-        at_its_time = line.began <= self.ended and self.began < line.ended
-        return at_its_time or self.again is None or self.again()
+        if self.again is None or (line.began <= self.ended and self.began < line.ended):
+            return True
+        return (not line.ends or self.trail.key in line.ends) and self.again()
 
     def link(self, role: str, kind: Kind, op: str, trail: Trail, extra: Trail | None = None) -> None:
         """Another happening that belongs to this one's story. ``extra``: the other end of its interval."""

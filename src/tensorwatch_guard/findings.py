@@ -11,6 +11,7 @@ from typing import Any
 
 from .collector import Collector, Link, Tally
 from .current import LOCAL
+from .folding import one_story, same_memory
 from .policy.comments import allowed_by_comment
 from .rules import advice, rule_for, severity_of
 from .sites import Trail, identity, place_of
@@ -96,7 +97,7 @@ def _held_by_lines(sums: dict[tuple[object, ...], Sum]) -> list[Tally]:
         interval = one.first
         if interval.kind != "mutation" or interval.extra is None:
             continue
-        told = (line for line in lines if _same_story(line, interval) and _holds(interval, line))
+        told = (line for line in lines if same_memory(line, interval) and one_story(line, interval))
         line = next((line for line in told if any(tally.may_hold(line) for tally in one.tallies)), None)
         if line is not None:
             for tally in one.tallies:
@@ -104,30 +105,6 @@ def _held_by_lines(sums: dict[tuple[object, ...], Sum]) -> list[Tally]:
             given_way += one.tallies
             del sums[key]
     return given_way
-
-
-def _same_story(line: Tally, interval: Tally) -> bool:
-    """One writer, memory handed out at one place, and of one kind: a state dict hands out several at one place."""
-    writers = {line.details.get("writer"), interval.details.get("writer")} - {"unknown"}
-    if not line.memory & interval.memory:
-        return False
-    shared = {link.trail.key for link in line.links.values()} & {link.trail.key for link in interval.links.values()}
-    return len(writers) <= 1 and bool(shared)
-
-
-def _line_of(tally: Tally) -> tuple[str, int] | None:
-    site = tally.trail.site
-    return (site.file, site.line) if site is not None else None
-
-
-def _holds(interval: Tally, line: Tally) -> bool:
-    """Whether a line lies between the ends; where a loop turned or a function was left, every line does."""
-    if interval.extra is not None and interval.extra.inside:
-        return _line_of(line) == _line_of(interval)
-    first, last, at = interval.extra.site if interval.extra else None, interval.trail.site, line.trail.site
-    if first is None or last is None or at is None or first.function != last.function or first.line >= last.line:
-        return True
-    return at.function != first.function or first.line <= at.line <= (last.end_line or last.line)
 
 
 def _consumed(sums: Iterable[Sum], lines: Lines) -> dict[tuple[object, ...], list[Tally]]:

@@ -9,7 +9,7 @@ at the synchronisation. What is found there only has no line of its own, and giv
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -78,7 +78,9 @@ class InFlight:
         self._session = session
         self.pending: list[Pending] = []
         self._late: dict[object, list[Tally]] = {}
-        """What was told at a wait, by the place of its copy."""
+        """What was told at a wait, by the place of its copy,"""
+        self._lines: dict[object, list[Tally]] = {}
+        """and what at a line."""
 
     def __bool__(self) -> bool:
         return bool(self.pending)
@@ -129,17 +131,15 @@ class InFlight:
         """The host waited: all copies are done. Sources that were written meanwhile are told now."""
         for one in [one for one in self.pending if one.overwritten()]:
             tallies = self._tell(one, at)
-            if len(self._late) < MOST_PLACES:
-                known = self._late.setdefault(one.at.key, [])
-                known += [tally for tally in tallies if tally not in known]
+            _give_way(tallies, self._lines.get(one.at.key, ()))
+            _keep(self._late, one, tallies)
         self.pending.clear()
         self._session.flying = False
 
     def _tell_line(self, one: Pending, at: Trail) -> None:
         lines = self._tell(one, at)
-        for late in self._late.get(one.at.key, ()):
-            line = next((tally for tally in lines if tally.owner is late.owner), None)
-            late.into = late.into or line
+        _give_way(self._late.get(one.at.key, ()), lines)
+        _keep(self._lines, one, lines)
 
     def _tell(self, one: Pending, at: Trail) -> list[Tally]:
         self.pending.remove(one)
@@ -163,3 +163,17 @@ class InFlight:
         self.pending.clear()
         self._session.flying = False
         self._late.clear()
+        self._lines.clear()
+
+
+def _give_way(late: Iterable[Tally], lines: Collection[Tally]) -> None:
+    """What has no line of its own is told at one that was found for the same copy."""
+    for tally in late:
+        line = next((line for line in lines if line.owner is tally.owner and line is not tally), None)
+        tally.into = tally.into or line
+
+
+def _keep(places: dict[object, list[Tally]], one: Pending, tallies: Iterable[Tally]) -> None:
+    if len(places) < MOST_PLACES:
+        known = places.setdefault(one.at.key, [])
+        known += [tally for tally in tallies if tally not in known]

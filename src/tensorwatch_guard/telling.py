@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
+from .folding import one_story
 from .hazards import WRITE
 from .sharing.differences import describe
 from .sharing.moments import Mutation
@@ -108,10 +109,12 @@ class Telling:
             place = mutation.after.trail.place
             if place is not None and place.lasti >= 0 and tally.trail.place is not None and tally.trail.place.lasti < 0:
                 tally.trail = mutation.after.trail  # now the columns are known, too
+        for tally in tallies:
+            tally.ends |= {case[-1][:-1] for case in mutation.cases}
         for case in mutation.cases:
             for interval in self._cases.get(case, ()):
                 line = next((t for t in tallies if t.owner is interval.owner), None)
-                if line is not None and interval.may_hold(line):
+                if line is not None and one_story(line, interval) and interval.may_hold(line):
                     interval.into = interval.into or line
 
     def followed_state(self, state: State, op: str, at: Trail) -> None:

@@ -17,6 +17,7 @@ Level = Literal["off", "log", "warn", "error"]
 Severity = Literal["note", "warning", "error", "critical"]
 Writer = Literal["numpy", "torch", "unknown"]
 Follower = Literal["lines", "pages", "both"]
+Layer = Literal["calls", "ops"]
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 DIRECTIONS: Final[tuple[Direction, ...]] = get_args(Direction)

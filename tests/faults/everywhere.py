@@ -48,7 +48,7 @@ KERNEL = {
     "probes/spans.py": {"_guarded", "told", "_place", "_looks", "_shared", "_before_backward"},
     "probes/step_reads.py": {"StepReads.lift", "_counted"},
     "probes/data.py": {"_is_open", "_same", "_begin", "_end", "DataProbe.lift"},
-    "probes/ops.py": {"_look", "_watch", "_owed", "_give_back"},
+    "probes/ops.py": {"_look", "_watch", "_owed", "_give_back", "_look_around"},
     "probes/plans.py": {"Plan.run"},
     "probes/torch_writes.py": {"follow"},
     "probes/flights.py": {"follow"},

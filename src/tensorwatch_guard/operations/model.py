@@ -49,6 +49,7 @@ Probe = Literal[
     "print",  # a read for people's eyes; absorbs the many small reads inside
     "look",  # a function that must look at data: its size, its truth
     "move",  # the result may live on another device, or share the tensor's memory
+    "assign",  # writes a value into a part of the tensor, wherever the value lives
     "write",  # writes host memory in place, which a copy under way may still read
     "build",  # makes a tensor from host data: shares, copies or moves
     "share",  # hands out the same memory to the other side

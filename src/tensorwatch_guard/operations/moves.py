@@ -8,7 +8,7 @@ from .copies import copy_each, copy_from, copy_into, lifted, to_copy
 from .model import Operation
 
 IN_PLACE: Final = (
-    "__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ifloordiv__", "__imod__", "__ipow__",
+    "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ifloordiv__", "__imod__", "__ipow__",
     "__iand__", "__ior__", "__ixor__", "fill_", "zero_", "add_", "sub_", "mul_", "div_", "pow_", "neg_", "abs_", "sqrt_",
     "exp_", "log_", "clamp_", "clip_", "round_", "floor_", "ceil_", "lerp_", "addcmul_", "addcdiv_", "copysign_",
     "logical_not_", "bitwise_not_", "normal_", "uniform_", "random_", "bernoulli_", "exponential_", "masked_fill_",
@@ -32,6 +32,7 @@ MOVES: Final[tuple[Operation, ...]] = (
         moves=copy_from,
         remark="not CUDA",
     ),
+    Operation("Tensor.__setitem__", "assign", ("torch:Tensor.__setitem__",), implicit=True),
     Operation(
         "a call in place",
         "write",

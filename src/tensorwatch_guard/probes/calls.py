@@ -14,6 +14,7 @@ MAKERS: Final[dict[str, Callable[[Operation], Hook]]] = {
     "print": reads.read,
     "look": reads.look,
     "move": moves.move,
+    "assign": moves.assign,
     "write": flights.write,
     "build": shares.build,
     "share": shares.share,
@@ -35,7 +36,7 @@ def installation() -> Installation:
     of_sources: list[tuple[str, Hook]] = []
     for row in WATCHED:
         hook = MAKERS[row.probe or "absorb"](row)
-        some = of_devices if row.probe == "move" else of_sources if row.probe == "write" else hooks
+        some = of_devices if row.probe in ("move", "assign") else of_sources if row.probe == "write" else hooks
         some += [(target, hook) for target in row.targets]
     hooks += spans.SPANS
     taken = data.DataProbe()

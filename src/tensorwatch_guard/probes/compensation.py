@@ -55,7 +55,7 @@ class Bumps:
 
     def __init__(self, tensors: Sequence[Tensor], simulated: bool) -> None:
         with _without_functions():
-            # A simulated device's kernels bump nothing, with a mode or without.
+            # A simulated device's kernels bump by themselves, with a mode or without.
             self._before = [
                 (one, one._version) for one in tensors if not one.is_inference() and (one.is_cpu or not simulated)
             ]

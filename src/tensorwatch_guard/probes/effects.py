@@ -105,7 +105,10 @@ class Effect:
             via=(self.overload,),
             details=self.details(session, seen_by),
         )
-        if blocking:
+        if blocking and self.direction == "d2h":  # what it writes is written before its version counter moves
+            if session.memory is not None:
+                session.memory.waited(at)
+        elif blocking:
             session.waited(at, tallies)
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from time import perf_counter_ns
 from types import FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
@@ -24,6 +24,9 @@ from .hiding import pass_over_us
 from .install import Hook
 from .stand_in import stand_in, strip
 
+if TYPE_CHECKING:
+    from .torch_writes import Look
+
 _get_frame: Final = sys._getframe
 _compiler: Final = torch.compiler
 _tracing: Final = torch._C._get_tracing_state
@@ -36,7 +39,7 @@ _PYTHONS: Final = "cannot convert float"
 class Outcome:
     """A watched call that has run: what it got, what it gave, how long the host was in it (nanoseconds)."""
 
-    __slots__ = ("args", "happening", "kwargs", "method", "nanoseconds", "result", "row", "subject", "told")
+    __slots__ = ("args", "happening", "kwargs", "look", "method", "nanoseconds", "result", "row", "subject", "told")
 
     def __init__(self, happening: Happening, subject: Any, args: Any, kwargs: Any, method: bool) -> None:
         self.happening = happening
@@ -45,6 +48,8 @@ class Outcome:
         self.args = args
         self.kwargs = kwargs
         self.method = method
+        self.look: Look | None = None
+        """At the shared memory that the call may write."""
         self.result: Any = None
         self.nanoseconds = 0
         self.told = LOCAL.here.told

@@ -17,6 +17,7 @@ from .install import Hook
 from .patterns import PATTERNS
 from .stand_in import stand_in
 from .states import after_load, before_use
+from .torch_writes import around
 
 _get_frame: Final = sys._getframe
 _tracing: Final = torch._C._get_tracing_state
@@ -47,8 +48,40 @@ def _moved(session: Session, outcome: Outcome) -> None:
     into = target if outcome.row.name == "Tensor.copy_" else None
     if into is not None:
         after_write(session, outcome)
+        if outcome.look is not None:
+            outcome.look.end()
     non_blocking = bool(outcome.kwargs.get("non_blocking", False)) or _positional_non_blocking(outcome)
     transfer(session, outcome, source, target, into, non_blocking)
+
+
+def assign(row: Operation) -> Hook:
+    """``x[i] = value``: a transfer if the value lives elsewhere."""
+    long_way = watched(row, _assigned, _before_assign, refusals=False)
+    session = SESSION
+
+    def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        if type(instance) in PLAIN and len(args) == 2 and not (session.flying and instance.is_cpu):  # noqa: SIM102
+            if type(args[1]) not in PLAIN or args[1].device == instance.device:
+                return wrapped(*args, **kwargs)
+        return long_way(wrapped, instance, args, kwargs)
+
+    return probe
+
+
+def _assigned(session: Session, outcome: Outcome) -> None:
+    after_write(session, outcome)
+    if outcome.look is not None:
+        outcome.look.end()
+    value = outcome.args[1] if len(outcome.args) == 2 else None
+    if isinstance(value, Tensor) and is_real(value) and is_real(outcome.subject):
+        transfer(session, outcome, value, outcome.subject, None, non_blocking=False)
+
+
+def _before_assign(session: Session, outcome: Outcome) -> None:
+    before_write(session, outcome)
+    if session.sharing and host_tensor(outcome.subject):
+        outcome.look = around(session, (outcome.subject,), outcome.trail, "calls")
 
 
 def _before_copy(session: Session, outcome: Outcome) -> None:
@@ -60,7 +93,8 @@ def _before_copy(session: Session, outcome: Outcome) -> None:
     if session.flying and memory is not None and is_device(source):
         memory.hazards.in_flight.ordered(outcome.subject)
     before_write(session, outcome)
-    session.moved(outcome.trail, outcome.subject)
+    if session.sharing:
+        outcome.look = around(session, (outcome.subject,), outcome.trail, "calls")
 
 
 def _positional_non_blocking(outcome: Outcome) -> bool:

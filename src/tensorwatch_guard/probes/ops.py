@@ -24,7 +24,7 @@ from ..policy.foresee import Foreseen
 from ..session import SESSION, Session
 from ..sites import Trail
 from . import flights, torch_writes
-from .compensation import Bumps, tensors_at
+from .compensation import Bumps, tensors_at, written_arguments
 from .effects import Effect, effects_of, subscript
 from .happen import contained
 from .plans import Plan
@@ -161,6 +161,7 @@ def _tell(
         violation = contained(session, plan.name, session.gate, call)
         if violation is not None:
             raise violation
+    look = _look_around(session, here, plan, found, at, args, kwargs) if session.sharing else None
     happening = Happening(row, None, at, outer)
     here.open = happening
     started = perf_counter_ns()
@@ -173,6 +174,8 @@ def _tell(
     seen_by = ["ops", "trace"] if happening.waits or hidden else ["ops"]
 
     def step(session: Session, _: Any) -> None:
+        if look is not None:
+            look.end(bumps=1)
         for effect in found:
             effect.tell(session, at, elapsed, seen_by)
 
@@ -180,6 +183,23 @@ def _tell(
     if violation is not None:
         raise violation
     return result
+
+
+def _look_around(
+    session: Session, here: Here, plan: Plan, found: tuple[Effect, ...], at: Trail, args: Any, kwargs: Any
+) -> torch_writes.Look | None:
+    """A copy into host memory is compared here: its version counter moves after this layer has looked."""
+    if not any(move.direction == "d2h" for effect in found for move in effect.moves):
+        return None
+    here.busy = True
+    try:
+        written = tensors_at(written_arguments(plan.func), args, kwargs)
+        return torch_writes.around(session, written, at) if written else None
+    except Exception as error:
+        session.fault(plan.name, error)
+        return None
+    finally:
+        here.busy = False
 
 
 def trace_taken_back(here: Here, at: Trail) -> bool:
@@ -303,6 +323,7 @@ CODES: Final[frozenset[CodeType]] = frozenset(
         _look,
         _watch,
         _tell,
+        _look_around,
         torch_writes.follow,
         flights.follow,
         OpsLayer.run_thread,

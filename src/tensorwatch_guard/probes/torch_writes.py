@@ -17,9 +17,12 @@ from ..operations import BY_OVERLOAD
 from ..session import Session
 from ..sharing.moments import Moment, Mutation, now
 from ..sites import Trail
+from ..words import Layer
 from .compensation import Argument, Bumps, tensors_at, written_arguments
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from ..sharing.ledger import Piece
     from ..sharing.writes import Writes
     from .plans import Plan
@@ -70,27 +73,38 @@ def _begin(session: Session, plan: Plan, args: Sequence[Any], kwargs: Mapping[st
     memory = session.memory
     if memory is None or memory.mode == "off":
         return None
-    writes = memory.writes
-    if writes.attention.awake:
-        return None  # a follower compares the same memory by line
     row = BY_OVERLOAD[plan.name]
     if row is not None and row.writes_when is not None and not row.writes_when(args, kwargs):
         return None
     with _without_functions():
         tensors = tensors_at(plan.silent, args, kwargs)
-        addresses = dict.fromkeys(one.untyped_storage().data_ptr() for one in tensors if one.is_cpu and one.numel())
-    if not any(memory.knows(address) for address in addresses):
+    return around(session, tensors, _get_frame(1))
+
+
+def around(session: Session, tensors: Iterable[torch.Tensor], at: Trail | FrameType, layer: Layer = "ops") -> Look | None:
+    """A look at the shared memory that a call may write, before it; None where there is none, or somebody else looks.
+
+    ``at``: the call's place, or a frame on the way to it.
+    """
+    memory = session.memory
+    if memory is None or memory.mode == "off":
         return None
-    return Look(writes, addresses, session.trail(_get_frame(1)), LOCAL.here.name)
+    with _without_functions():
+        addresses = dict.fromkeys(one.untyped_storage().data_ptr() for one in tensors if one.is_cpu and one.numel())
+    if not any(memory.knows(address) for address in addresses) or any(map(memory.writes.follows, addresses)):
+        return None  # a follower compares the same memory by line
+    trail = at if isinstance(at, Trail) else session.trail(at)
+    return Look(memory.writes, addresses, trail, LOCAL.here.name, layer)
 
 
 class Look:
     """The shared memory that one call may write, compared before it (on making) and after."""
 
-    __slots__ = ("_at", "_pieces", "_thread", "_writes")
+    __slots__ = ("_at", "_layer", "_pieces", "_thread", "_writes")
 
-    def __init__(self, writes: Writes, addresses: Iterable[int], at: Trail, thread: str) -> None:
+    def __init__(self, writes: Writes, addresses: Iterable[int], at: Trail, thread: str, layer: Layer) -> None:
         self._writes = writes
+        self._layer = layer
         self._at = at
         self._thread = thread
         self._pieces: list[Piece] = []
@@ -103,30 +117,34 @@ class Look:
                 self._pieces += writes.ledger.at(address)
             writes.compare([piece.key for piece in self._pieces], moment)
 
-    def end(self) -> None:
-        """After the call: what differs now was written by it."""
+    def end(self, bumps: int | None = None) -> None:
+        """After the call: what differs now was written by it.
+
+        ``bumps``: by how much the version counters will move once the call is over, where that is known.
+        """
         writes, moment = self._writes, now(self._at)
         by_key = {piece.key: piece for piece in self._pieces}
         with writes.lock:
             for change, _ in writes.contents.look(list(by_key), stamp=moment):
-                self._tell(by_key[change.key], change, moment)
+                piece = by_key[change.key]
+                seen = writes_seen(piece, bumps or 0) or bumps is not None
+                self._tell(piece, change, moment, seen=seen)
 
-    def _tell(self, piece: Piece, change: Any, moment: Moment) -> None:
-        seen = writes_seen(piece)
+    def _tell(self, piece: Piece, change: Any, moment: Moment, *, seen: bool) -> None:
         piece.written += 1
         self._writes.tell_exact(
             Mutation(
-                piece, change, "torch", moment, moment, True, self._thread, tuple(piece.aliases.values()), by="ops",
+                piece, change, "torch", moment, moment, True, self._thread, tuple(piece.aliases.values()), by=self._layer,
                 sequence=moment.sequence, unseen=not seen,
             )
         )
 
 
-def writes_seen(piece: Piece) -> bool:
-    """Whether some alias's version counter has moved; they are taken as they are now."""
+def writes_seen(piece: Piece, to_come: int = 0) -> bool:
+    """Whether some alias's version counter has moved; they are taken as they are now, or will be."""
     seen = False
     for alias in list(piece.aliases.values()):
-        if alias.probe is not None and alias.probe._version != alias.version:
-            alias.version = alias.probe._version
+        if alias.probe is not None and alias.probe._version + to_come != alias.version:
+            alias.version = alias.probe._version + to_come
             seen = True
     return seen

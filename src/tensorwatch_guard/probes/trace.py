@@ -75,17 +75,20 @@ def _call_back(backend: str) -> Callable[..., None]:
         while frame is not None and _on_the_way(frame.f_code):
             operation = operation or overload_in(frame)
             frame = frame.f_back
-        if frame is None:
-            return
         try:
-            at = session.trail(frame)
+            if frame is not None:
+                at = session.trail(frame)
+            elif session.backwards and torch._C._current_graph_task_id() != -1:  # autograd's device thread
+                at = session.trail(session.backwards[-1])
+            else:
+                return
             tallies = session.emit(
                 "sync",
                 "sync inside an operation",
                 at,
                 blocking=True,
                 implicit=True,
-                via=(operation or _innermost_torch(frame),),
+                via=(operation or (_innermost_torch(frame) if frame is not None else "backward"),),
                 details={"device": f"{backend}{session.device_suffix}", "seen_by": ["trace"]},
             )
             here.traced = at, tallies

@@ -164,6 +164,11 @@ class Contents:
                 self._leave()
         return True
 
+    def seen(self, key: int) -> Any:
+        """The stamp of a region's last comparison, None where it is not compared."""
+        entry = self._entries.get(key)
+        return entry.since if isinstance(entry, Copy) else entry.seen if entry is not None else None
+
     def drop(self, key: int) -> None:
         """Never read the region again, from this very moment. Any thread, any moment."""
         self._files.pop(key, None)

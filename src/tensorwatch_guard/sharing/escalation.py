@@ -7,14 +7,14 @@ site is followed from A to B, the line is named, then everything rests again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..sites import NOWHERE
 from ..words import Change, Write, Writer
 from .attention import Attention
 from .following import Following
 from .ledger import Alias, Piece
-from .moments import END
+from .moments import END, Stamp, moment_of
 
 if TYPE_CHECKING:
     from .moments import Moment, Mutation
@@ -75,15 +75,19 @@ class Explained(NamedTuple):
 
 
 class Escalation:
-    """Decides what is followed and when. ``pieces`` gives the live pieces, ``tell`` gets each exact write with its piece."""
+    """Decides what is followed and when.
+
+    ``pieces`` gives the live pieces, ``tell`` gets each exact write with its piece, ``seen`` says when one was last compared.
+    """
 
     def __init__(
         self,
         mode: str,
         attention: Attention,
         pieces: Callable[[], Mapping[int, Piece]],
-        tell: Callable[[Piece, Write, tuple[object, ...]], Mutation | None],
+        tell: Callable[[Piece, Write, tuple[tuple[Any, ...], ...]], Mutation | None],
         writer_of: Callable[[int], Writer | None],
+        seen: Callable[[int], Stamp | None],
     ) -> None:
         self._attention = attention
         attention.awake = mode == "exact"
@@ -91,10 +95,11 @@ class Escalation:
         self._pieces = pieces
         self._tell = tell
         self._writer_of = writer_of
+        self._seen = seen
         self.serial = 0
         """Of the look at which exact writes are told: they were written before it."""
         self.following: Following | None = None
-        self._cases: dict[tuple[object, ...], Case] = {}
+        self._cases: dict[tuple[Any, ...], Case] = {}
         self._explained: dict[int, list[Explained]] = {}
         self._writers: dict[int, tuple[int, Writer]] = {}
         """Who wrote last where the line is not known, and at which look that was collected: its counter was asked then."""
@@ -132,7 +137,7 @@ class Escalation:
             if not write.exact or write.place is None:  # one of several lines: it will be found as an interval
                 self._writers[write.key] = moment.serial, write.writer
                 continue
-            told = self._tell(piece, write, self._name(piece))
+            told = self._tell(piece, write, self._name(piece, moment))
             known = self._explained.setdefault(write.key, [])
             if write.by == "lines":
                 known.append(Explained(write.first, write.last, moment.serial, None))
@@ -178,7 +183,7 @@ class Escalation:
         for piece in list(self._pieces().values()):
             self._follow(piece)
 
-    def found(self, mutation: Mutation) -> tuple[object, ...]:
+    def found(self, mutation: Mutation) -> tuple[tuple[Any, ...], ...]:
         """A write was found as an interval. Returns what later exact findings of it name it by."""
         ends = (_kind_of(mutation.piece), mutation.before.key, mutation.after.key)
         keys = tuple((alias.trail.key, *ends) for alias in mutation.aliases)
@@ -206,15 +211,18 @@ class Escalation:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    def _name(self, piece: Piece) -> tuple[tuple[object, ...], ...]:
-        """The armed intervals that a write to this piece explains."""
+    def _name(self, piece: Piece, moment: Moment) -> tuple[tuple[Any, ...], ...]:
+        """The armed intervals that a write to this piece explains: it was seen between their very ends."""
         sites, kind = {alias.trail.key for alias in list(piece.aliases.values())}, _kind_of(piece)
+        key, last = moment.key, moment_of(self._seen(piece.key)).key
         found = []
-        for key, case in self._cases.items():
-            if case.armed and case.site in sites and case.kind == kind:
+        for name, case in self._cases.items():
+            if not case.armed or case.site not in sites or case.kind != kind:
+                continue
+            if _is_at(key, case.to_key) or _is_at(last, case.from_key):
                 case.named = True
                 case.events += 1
-                found.append(key)
+                found.append(name)
         return tuple(found)
 
     def _follow(self, piece: Piece) -> bool:

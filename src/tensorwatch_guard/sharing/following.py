@@ -73,6 +73,10 @@ class Following:
             self._lines.ask_first(self.versions)
         return True
 
+    def watches(self, key: int) -> bool:
+        """Whether a piece is followed."""
+        return key in self._watched
+
     def unwatch(self, key: int) -> None:
         """Stop following a piece; at any moment, from any thread."""
         if key not in self._watched:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from types import CodeType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..sites import NOWHERE, Trail
 from ..words import Change, Writer
@@ -85,7 +85,7 @@ class Mutation(NamedTuple):
     now: then ``before`` is ``after``'s place, for any line of the loop may have written."""
     is_told: bool = False
     """It is a finding already: ``change`` says how far it went, and what it broke may be more."""
-    cases: tuple[object, ...] = ()
+    cases: tuple[tuple[Any, ...], ...] = ()
     """What an interval is known by; of an exact mutation, the intervals it explains."""
 
     @property

@@ -85,7 +85,7 @@ class Verdicts:
         writes.pace.stay_awake()
         self.tell(mutation)
 
-    def exact(self, piece: Piece, write: Write, cases: tuple[object, ...]) -> Mutation | None:
+    def exact(self, piece: Piece, write: Write, cases: tuple[tuple[Any, ...], ...]) -> Mutation | None:
         """A follower named the line. None where nobody else has the memory."""
         if write.alone or not _touches(piece.region, write):
             return None

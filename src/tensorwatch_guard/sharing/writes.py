@@ -81,7 +81,8 @@ class Writes:
             return
         if self.escalation is None:
             self.escalation = Escalation(
-                mode, self.attention, lambda: self.ledger.pieces, self.verdicts.exact, self.verdicts.writer_now
+                mode, self.attention, lambda: self.ledger.pieces, self.verdicts.exact, self.verdicts.writer_now,
+                self.contents.seen,
             )
         else:
             self.escalation.raise_to(mode)
@@ -297,6 +298,11 @@ class Writes:
         if self.escalation is not None:
             with self.lock:
                 self.escalation.before_look(moment)
+
+    def follows(self, address: int) -> bool:
+        """Whether some memory of the storage that begins there is followed now."""
+        following = self.escalation.following if self.escalation is not None else None
+        return following is not None and any(following.watches(piece.key) for piece in self.ledger.at(address))
 
     def compare(self, keys: Iterable[int], moment: Moment) -> None:
         """Compare some pieces now: what differs was written before this moment. The caller holds the lock."""

@@ -8,7 +8,7 @@ import torch
 
 from tensorwatch_guard.operations import BY_OVERLOAD, Move, Operation
 
-from .kernels import Kernel, build
+from .kernels import Kernel, build, bumping
 from .tensors import CPU, ON_CPU, host_kernel, to_device, to_host
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Copies:
         return {
             "aten::copy_": self.copy,
             "aten::_to_copy": self.to_copy,
-            "aten::_foreach_copy_": self.copy_each,
+            "aten::_foreach_copy_": bumping(self.copy_each),
             "aten::is_pinned": is_pinned,
         }
 

@@ -30,6 +30,7 @@ _Tensor: Final = torch.Tensor
 _NUMBERS: Final = 256
 """Added to a device's number: numbers stand where the schema says Tensor."""
 _scalar = host_kernel(torch.ops.aten.scalar_tensor.default)
+_bump: Final = torch.autograd.graph.increment_version
 _scratch = host_kernel(torch.ops.aten.empty.memory_format)
 
 
@@ -305,4 +306,16 @@ def build(overload: Any, machine: Machine) -> Kernel:
         return refuse
     if plan.outs:
         return _into_outs(plan, machine)
-    return _with_results(plan, machine) if plan.inplace is None else _in_place(plan, machine)
+    kernel = _with_results(plan, machine) if plan.inplace is None else _in_place(plan, machine)
+    return bumping(kernel) if plan.base.startswith("_foreach_") and plan.base.endswith("_") else kernel
+
+
+def bumping(kernel: Kernel) -> Kernel:
+    """A kernel that writes a list of tensors. CUDA's (``ForeachFunctors.cuh``) move the version counters themselves."""
+
+    def bump(written: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
+        result = kernel(written, *args, **kwargs)
+        _bump([tensor for tensor in written if not tensor.is_inference()])
+        return result
+
+    return bump
