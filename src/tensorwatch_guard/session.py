@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from time import perf_counter_ns
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +18,6 @@ import torch
 from .collector import Collector, Shard, Tally
 from .current import LOCAL, Happening, Here
 from .sharing.pace import Pace
-from .sharing.sampling import is_often
 from .sites import FILES, Trail, from_signal_handler, trail
 from .steps import Steps
 
@@ -278,68 +277,6 @@ class Session:
                 tally.unit_bytes, tally.grant = STEP_BYTES, grant
             tally.count += count
             tally.last_step = self.steps.now
-
-    def peek(self, frame: FrameType, tensor: torch.Tensor, at: Trail | None, often: bool) -> None:
-        """After a read: the memory at hand and the next few aliases in turn.
-
-        ``at``: its place, None for the user's own. ``often``: this line has read so often that it looks at memory at hand only.
-        """
-        memory = self.memory
-        if memory is None:
-            return
-        if self.flying:
-            memory.hazards.in_flight.read(tensor, at or self.trail(frame))
-        if self.pace.early_ns > 0:
-            memory.look_early(at or self.trail(frame))
-            return
-        address = tensor.untyped_storage().data_ptr()
-        code, lasti = (frame.f_code, frame.f_lasti) if at is None or at.code is None else (at.code, at.lasti)
-        if not (often and memory.passes_by(address, code, lasti)) and not memory.glance(address, code, lasti, at):
-            memory.peek(address, at or self.trail(frame))
-
-    def unnoted(self, tally: Tally) -> None:
-        """A busy line that reads without a look, or a note of its passing, for as long as nothing is found."""
-        tally.unnoted = True
-        if self.memory is not None:
-            self.memory.writes.passes.unnoted.add((id(tally.trail.code), tally.trail.lasti))
-
-    def peek_at(self, at: Trail, tensor: torch.Tensor | None, often: bool, *, reads: bool = True) -> None:
-        """The same for a happening whose place is known. ``tensor``: None where no host memory is at hand."""
-        memory = self.memory
-        if memory is None:
-            return
-        address = 0
-        if tensor is not None:
-            with torch._C.DisableTorchFunction():
-                if tensor.layout is torch.strided and tensor.is_cpu:
-                    address = tensor.untyped_storage().data_ptr()
-                    if reads and self.flying:
-                        memory.hazards.in_flight.read(tensor, at)
-        if reads and self.pace.early_ns > 0:
-            memory.look_early(at)
-            return
-        code, lasti = at.code, at.lasti
-        if code is not None:  # noqa: SIM102 - one test of both is more than mypy follows
-            if (often and memory.passes_by(address, code, lasti)) or memory.glance(address, code, lasti, at):
-                return
-        memory.peek(address, at)
-
-    def waited(self, at: Trail, tallies: Sequence[Tally] = ()) -> None:
-        """The host waited for a device: copies under way are done."""
-        if self.memory is not None:
-            self.memory.waited(at)
-        self.moved(at, None, tallies)
-
-    def moved(self, at: Trail, host: torch.Tensor | None, tallies: Sequence[Tally] = ()) -> None:
-        """Something went to or from a device, and the host's end of it is at hand. Such are boundaries while time lasts."""
-        if not self.sharing:
-            return
-        looks = perf_counter_ns() >= self.pace.until
-        if host is not None or not looks:
-            often = bool(tallies) and not self.memory_strict and is_often(tallies[-1].count)
-            self.peek_at(at, host, often, reads=False)
-        if looks:
-            self.boundary(at)
 
     def boundary(self, at: Trail, phase: int = 0, *, final: bool = False) -> None:
         """Everything shared is looked at. ``phase``: of the call that stands there, see ``sharing/moments.py``."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import torch
 
+from ..looks import waited
 from ..operations import BY_OVERLOAD, Operation, waits
 from ..operations.copies import on_device
 from ..operations.model import Move
@@ -109,7 +110,7 @@ class Effect:
             if session.memory is not None:
                 session.memory.waited(at)
         elif blocking:
-            session.waited(at, tallies)
+            waited(session, at, tallies)
 
 
 def effects_of(

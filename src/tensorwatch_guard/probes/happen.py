@@ -16,6 +16,7 @@ import torch
 
 from ..collector import Tally
 from ..current import LOCAL, Happening, Tensor, is_plain, is_real, on_cpu
+from ..looks import after_call, waited
 from ..operations import Operation
 from ..session import SESSION, Session
 from ..sharing.sampling import is_often
@@ -87,7 +88,7 @@ class Outcome:
             implicit=self.row.implicit and not explicit,
             details={"device": device_name(tensor), "seen_by": self.seen_by},
         )
-        SESSION.waited(self.trail, tallies)
+        waited(SESSION, self.trail, tallies)
 
     def crossed(self, direction: str, device: torch.device, nbytes: int, **more: object) -> list[Tally]:
         """Host memory and a device's were copied in this call, which waited for it."""
@@ -111,13 +112,13 @@ class Outcome:
                 **more,
             },
         )
-        SESSION.waited(self.trail, tallies)
+        waited(SESSION, self.trail, tallies)
         return tallies
 
     def peek(self, tensor: Tensor, tallies: list[Tally]) -> None:
         """An event that is no boundary, counted in ``tallies``: look at the memory at hand."""
         if SESSION.sharing:
-            SESSION.peek_at(self.trail, tensor, bool(tallies) and not SESSION.memory_strict and is_often(tallies[-1].count))
+            after_call(SESSION, self.trail, tensor, bool(tallies) and not SESSION.memory_strict and is_often(tallies[-1].count))
 
 
 def device_name(tensor: Tensor | None) -> str:
@@ -259,7 +260,7 @@ def _traced(session: Session, outcome: Outcome) -> None:
         via=(outcome.row.name,),
         details={"device": device_name(outcome.subject if is_device(outcome.subject) else None), "seen_by": ["trace"]},
     )
-    session.waited(outcome.trail, tallies)
+    waited(session, outcome.trail, tallies)
 
 
 def _first_word(session: Session, outcome: Outcome, before: Step | None) -> Exception | None:

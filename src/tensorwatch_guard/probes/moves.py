@@ -8,6 +8,7 @@ from typing import Any, Final
 import torch
 
 from ..current import LOCAL, PLAIN, Tensor, function_mode_on, is_real
+from ..looks import moved, waited
 from ..operations import Operation
 from ..operations.copies import move_of
 from ..session import SESSION, Session
@@ -135,7 +136,7 @@ def transfer(
     memory = session.memory
     if memory is not None and blocking:
         memory.waited(outcome.trail)
-    session.moved(outcome.trail, host, tallies)
+    moved(session, outcome.trail, host, tallies)
     if memory is not None and host is not None and not blocking:
         memory.hazards.in_flight.start(outcome.row.name, outcome.trail, host, to_host=found.direction == "d2h")
     PATTERNS.moved(session, found.direction, source, target, outcome.trail, tallies)
@@ -200,13 +201,13 @@ def _module_moved(session: Session, outcome: Outcome) -> None:
         },
     )
     if blocking:
-        session.waited(outcome.trail, tallies)
+        waited(session, outcome.trail, tallies)
 
 
 def wait(row: Operation) -> Hook:
     """An explicit synchronize."""
 
-    def waited(session: Session, outcome: Outcome) -> None:
+    def synchronized(session: Session, outcome: Outcome) -> None:
         tallies = session.emit(
             "sync",
             row.name,
@@ -215,9 +216,9 @@ def wait(row: Operation) -> Hook:
             blocking=True,
             details={"device": _device_of(outcome), "seen_by": outcome.seen_by},
         )
-        session.waited(outcome.trail, tallies)
+        waited(session, outcome.trail, tallies)
 
-    return watched(row, waited, refusals=False)
+    return watched(row, synchronized, refusals=False)
 
 
 def poll(row: Operation) -> Hook:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import torch
 
 from ..current import LOCAL, PLAIN, Here, Tensor, function_mode_on, is_real, on_cpu
+from ..looks import after_read, unnoted
 from ..operations import Operation
 from ..routes import busy_trail
 from ..session import SAMPLE, SESSION, Session
@@ -79,9 +80,9 @@ def read(row: Operation) -> Hook:
                 often = count > SEEN_OFTEN and count & PASSING != 0
                 if often and tally is not None and session.pace.eased and not session.devices:
                     if not tally.unnoted:
-                        session.unnoted(tally)
+                        unnoted(session, tally)
                 else:
-                    session.peek(frame, instance, at, often)
+                    after_read(session, frame, instance, at, often)
             if session.beat_at and perf_counter_ns() > session.beat_at:
                 session.pulse()
             if sampled:
@@ -195,7 +196,7 @@ def _looked(session: Session, here: Here, row: Operation, frame: FrameType, tens
     at = session.trail(frame)
     count = _count(session, here, (row.name, id(at[0]), at[1], id(at[2]), at[3]), row, at)
     if session.sharing:
-        session.peek(frame, tensor, at, is_often(count))
+        after_read(session, frame, tensor, at, is_often(count))
     if session.beat_at and started > session.beat_at:
         session.pulse()
     session.timed(started)

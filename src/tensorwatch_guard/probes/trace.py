@@ -14,6 +14,7 @@ from typing import Any, Final
 import torch
 
 from ..current import LOCAL
+from ..looks import waited
 from ..session import SESSION
 from ..sites import FILES, OWN
 from .ops import overload_in
@@ -94,7 +95,7 @@ def _call_back(backend: str) -> Callable[..., None]:
             here.traced = at, tallies
             here.busy = True
             with torch._C.DisableTorchFunction():
-                session.waited(at, tallies)
+                waited(session, at, tallies)
         except Exception as error:
             session.fault("trace", error)
         finally:
