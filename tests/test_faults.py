@@ -14,6 +14,7 @@ import torch
 from tensorwatch_guard import allow, guard
 from tensorwatch_guard import running as running_room
 from tensorwatch_guard.memory import Memory
+from tensorwatch_guard.probes import happen
 from tensorwatch_guard.report.model import Report
 from tensorwatch_guard.running import RUNNING
 from tensorwatch_guard.session import Session
@@ -55,7 +56,7 @@ BUGS: dict[str, tuple[Any, str, Callable[[], Any]]] = {
     "telling a read": (Session, "emit", lambda: torch.ones(2).tolist()),
     "opening a happening": (Session, "begin", lambda: torch.ones(2).tolist()),
     "finding the place": (Session, "trail", lambda: torch.ones(2).tolist()),
-    "a look beside a read": (Session, "peek_at", lambda: (np.asarray(x := torch.ones(2)), x.tolist())[1]),
+    "a look beside a read": (happen, "after_call", lambda: (np.asarray(x := torch.ones(2)), x.tolist())[1]),
     "an alias on the short way": (Memory, "born", lambda: torch.ones(2).numpy().sum()),
     "an alias on the long way": (Memory, "shared", lambda: np.asarray(torch.ones(2)).sum()),
     "a refusal": (Session, "emit", _refused),
