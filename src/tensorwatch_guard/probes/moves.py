@@ -62,8 +62,8 @@ def assign(row: Operation) -> Hook:
 
     def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
-        if type(instance) in PLAIN and len(args) == 2 and not (session.flying and instance.is_cpu):  # noqa: SIM102
-            if type(args[1]) not in PLAIN or args[1].device == instance.device:
+        if type(instance) in PLAIN and len(args) == 2 and not session.flying and not function_mode_on():  # noqa: SIM102
+            if type(args[1]) not in PLAIN or (_tracing() is None and args[1].device == instance.device):
                 return wrapped(*args, **kwargs)
         return long_way(wrapped, instance, args, kwargs)
 
