@@ -3,6 +3,7 @@
 import copy
 import io
 import os
+import pickle
 import tempfile
 import torch
 
@@ -25,3 +26,6 @@ model.load_state_dict(best)
 host_state = {k: v.cpu() for k, v in model.state_dict().items()}  # expect: transfer direction=d2h count=2
 twin = copy.deepcopy(model)
 print(next(twin.parameters()).is_cuda, where_it_was["epoch"], len(host_state))
+parcel = pickle.dumps({"weight": twin.weight.detach()})  # expect: transfer direction=d2h
+arrived = pickle.loads(parcel)["weight"]  # expect: transfer direction=h2d
+print(arrived.device)

@@ -42,6 +42,10 @@ def _device_storages(value: Any, depth: int = 0) -> Iterator[Any]:
     if isinstance(value, torch.Tensor):
         if not value.is_cpu and not value.is_meta and value.layout is torch.strided:
             yield value.untyped_storage()
+    elif isinstance(value, torch.UntypedStorage | torch.TypedStorage):  # pickle asks for a storage by itself
+        untyped = value if isinstance(value, torch.UntypedStorage) else value._untyped_storage
+        if untyped.device.type not in ("cpu", "meta"):
+            yield untyped
     elif isinstance(value, torch.nn.Module):
         yield from _device_storages([*value.parameters(), *value.buffers()], depth + 1)
     elif depth < 8 and isinstance(value, dict):
