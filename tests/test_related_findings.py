@@ -7,6 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import torch
+
+from tensorwatch_guard import guard
+
 PROGRAM = """\
 import numpy as np
 import torch
@@ -33,3 +38,19 @@ def test_a_hazard_speaks_of_the_line_that_was_found(tmp_path: Path) -> None:
     assert [(one["id"], one["site"]["line"]) for one in written] == [(mutation["id"], 9)]
     known = {one["id"] for one in findings}
     assert {other["id"] for one in findings for other in one["related"]} <= known
+
+
+def test_the_place_that_hands_out_most_comes_first_and_gets_the_advice() -> None:
+    state = np.zeros(4, np.float32)
+    with guard(report=False, writes="check") as g:
+        kept = [torch.from_numpy(state[:])]
+        for _ in range(5):
+            seen = torch.from_numpy(state)
+            seen.sum().item()
+            state += 1
+        g.check()
+    assert len(kept) == 1
+    for found in g.report.mutations:
+        shared = [other.site.source for other in found.related if other.role == "shared-by"]
+        assert shared[0] == "torch.from_numpy(state)"
+        assert "torch.from_numpy(state).clone()" in found.advice

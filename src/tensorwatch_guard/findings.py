@@ -13,7 +13,7 @@ from .collector import Collector, Link, Tally
 from .current import LOCAL
 from .folding import one_story, same_memory
 from .policy.comments import allowed_by_comment
-from .rules import advice, rule_for, severity_of
+from .rules import BY_ID, advice, rule_for, severity_of
 from .sites import Trail, identity, place_of
 from .words import DIRECTIONS, Finding, Related, Site
 
@@ -56,7 +56,23 @@ def findings(collector: Collector, live: Live, steps: int, cuts: Cuts | None = N
     lines = _lines_named(sums)
     consumed = _consumed(sums, lines)
     made = [_finding(one, collector, live, steps, consumed, lines, cuts or {}) for one in sums]
-    return _no_reads_beside_waits([finding for finding in made if finding is not None])
+    return _no_reads_beside_waits(_commonest_first([finding for finding in made if finding is not None]))
+
+
+def _commonest_first(made: list[Finding]) -> list[Finding]:
+    """Of several places that handed out the memory the one that did so most often comes first: the advice is for it."""
+    counts = {finding.id: finding.count for finding in made if finding.kind == "alias"}
+    found = []
+    for finding in made:
+        shared = [other for other in finding.related if other.role == "shared-by"]
+        ordered = sorted(shared, key=lambda other: -counts.get(other.id, 0))
+        if ordered == shared:
+            found.append(finding)
+            continue
+        others = (other for other in finding.related if other.role != "shared-by")
+        changed = replace(finding, related=(*ordered, *others))
+        found.append(replace(changed, advice=advice(BY_ID[finding.rule], changed)))
+    return found
 
 
 def _no_reads_beside_waits(made: list[Finding]) -> tuple[Finding, ...]:
