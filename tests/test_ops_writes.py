@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from tensorwatch_guard import guard
+from tensorwatch_guard.simulate import simulated_accelerator
 
 
 def exact(g: Any) -> list[tuple[str, bool, int]]:
@@ -64,3 +66,19 @@ def test_a_step_that_changes_nothing_shared_is_no_write() -> None:
         optimizer.step()
     assert exact(g) == []
     assert array.all()
+
+
+def test_a_copy_from_a_device_moves_the_counter_of_its_own_storage_alone() -> None:
+    """Its bump comes after this layer has looked; another tensor of the same array has a counter of its own."""
+    shared = np.zeros(4, np.float32)
+    with simulated_accelerator("cuda"):
+        far = torch.ones(4, device="cuda")
+        with guard(ops=True, report=False, writes="check") as g:
+            one, other = torch.from_numpy(shared), torch.from_numpy(shared)
+            torch._foreach_copy_([one], [far])
+            g.check()
+            shared += 1
+            g.check()
+    writers = [found.details["writer"] for found in g.report.mutations]
+    assert writers == ["torch", "numpy"]
+    assert other[0] == 2

@@ -90,7 +90,8 @@ def around(session: Session, tensors: Iterable[torch.Tensor], at: Trail | FrameT
     if memory is None or memory.mode == "off":
         return None
     with _without_functions():
-        addresses = dict.fromkeys(one.untyped_storage().data_ptr() for one in tensors if one.is_cpu and one.numel())
+        storages = [one.untyped_storage() for one in tensors if one.is_cpu and one.numel()]
+        addresses = {storage.data_ptr(): storage._cdata for storage in storages}
     if not any(memory.knows(address) for address in addresses) or any(map(memory.writes.follows, addresses)):
         return None  # a follower compares the same memory by line
     trail = at if isinstance(at, Trail) else session.trail(at)
@@ -100,17 +101,19 @@ def around(session: Session, tensors: Iterable[torch.Tensor], at: Trail | FrameT
 class Look:
     """The shared memory that one call may write, compared before it (on making) and after."""
 
-    __slots__ = ("_at", "_layer", "_pieces", "_thread", "_writes")
+    __slots__ = ("_at", "_layer", "_pieces", "_storages", "_thread", "_writes")
 
-    def __init__(self, writes: Writes, addresses: Iterable[int], at: Trail, thread: str, layer: Layer) -> None:
+    def __init__(self, writes: Writes, storages: Mapping[int, int], at: Trail, thread: str, layer: Layer) -> None:
+        """``storages``: of the tensors that may be written, by where they begin."""
         self._writes = writes
+        self._storages = frozenset(storages.values())
         self._layer = layer
         self._at = at
         self._thread = thread
         self._pieces: list[Piece] = []
         moment = now(at)
         with writes.lock:
-            for address in addresses:
+            for address in storages:
                 born = writes.young.nursery.at(address)
                 if born is not None:
                     writes.young.adopt(born, moment)
@@ -127,8 +130,17 @@ class Look:
         with writes.lock:
             for change, _ in writes.contents.look(list(by_key), stamp=moment):
                 piece = by_key[change.key]
-                seen = writes_seen(piece, bumps or 0) or bumps is not None
+                seen = writes_seen(piece) or bumps is not None
+                if bumps:
+                    self._expect(piece, bumps)
                 self._tell(piece, change, moment, seen=seen)
+
+    def _expect(self, piece: Piece, bumps: int) -> None:
+        """The counters of the storage that was written will move: that is this write, and no other."""
+        for alias in list(piece.aliases.values()):
+            storage = alias.storage() if alias.storage is not None else None
+            if alias.probe is not None and storage is not None and storage._cdata in self._storages:
+                alias.version = alias.probe._version + bumps
 
     def _tell(self, piece: Piece, change: Any, moment: Moment, *, seen: bool) -> None:
         piece.written += 1
@@ -140,11 +152,11 @@ class Look:
         )
 
 
-def writes_seen(piece: Piece, to_come: int = 0) -> bool:
-    """Whether some alias's version counter has moved; they are taken as they are now, or will be."""
+def writes_seen(piece: Piece) -> bool:
+    """Whether some alias's version counter has moved; they are taken as they are now."""
     seen = False
     for alias in list(piece.aliases.values()):
-        if alias.probe is not None and alias.probe._version + to_come != alias.version:
-            alias.version = alias.probe._version + to_come
+        if alias.probe is not None and alias.probe._version != alias.version:
+            alias.version = alias.probe._version
             seen = True
     return seen
