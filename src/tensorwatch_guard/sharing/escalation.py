@@ -33,7 +33,7 @@ MOST_EVENTS: Final = 20
 class Case:
     """One interval in which memory of one site was written: followed until its line is named, or given up."""
 
-    __slots__ = ("armed", "events", "from_key", "kind", "named", "patience", "site", "to_key", "turns")
+    __slots__ = ("armed", "armed_at", "events", "from_key", "kind", "named", "patience", "site", "to_key", "turns")
 
     def __init__(
         self, site: tuple[object, ...], kind: tuple[str, int], from_key: tuple[object, ...], to_key: tuple[object, ...]
@@ -45,6 +45,8 @@ class Case:
         self.turns = TURNS
         self.events = 0
         self.armed = False
+        self.armed_at = 0
+        """Serial number of the event: of several looks in its course (each newborn that is adopted has one) none is a turn."""
         self.named = False
         self.patience = PATIENCE
 
@@ -152,9 +154,12 @@ class Escalation:
         key = moment.key
         for case in self._cases.values():
             case.patience -= case.patience > 0
+            if case.armed_at == moment.serial:
+                continue
             if case.armed and (_is_at(key, case.to_key) or case.events >= MOST_EVENTS or not case.patience):
                 self._disarm(case)
             if case.turns > 0 and _is_at(key, case.from_key) and not case.armed and not case.named:
+                case.armed_at = moment.serial
                 self._arm(case)
         if self._attention.awake:
             self._rethink()
