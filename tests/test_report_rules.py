@@ -194,8 +194,9 @@ def test_advice_names_what_stands_in_the_line(
         (
             "best = {k: v.numpy() for k, v in net.state_dict().items()}",
             "v.numpy()",
-            "copy.deepcopy(net.state_dict())",
+            "v.numpy().copy()",
         ),
+        ("best = net.state_dict()", "net.state_dict()", "copy.deepcopy(net.state_dict())"),
         ("m.load_state_dict(sd, assign=True)", "m.load_state_dict(sd, assign=True)", "assign=False"),
     ],
 )

@@ -124,11 +124,11 @@ def copy_of(site: Site | None) -> str:
     """How to copy at hand-over: the user's expression with the copy added; general words where it is long."""
     line, source = _line(site), ((site.source or "") if site else "").strip()
     state = _STATE.search(line)
-    if state and "load_state_dict" not in line:
+    to_array = ".numpy(" in source or source.startswith("np.")
+    if state and "load_state_dict" not in line and not to_array:
         return f"copy.deepcopy({state[0]})"
     if "assign=True" in source:
         return "load_state_dict(..., assign=False)"
-    to_array = ".numpy(" in source or source.startswith("np.")
     method = ".copy()" if to_array else ".clone()"
     whole = site is not None and site.column is not None and source.endswith(")") and "\n" not in source
     return source + method if whole and len(source) <= _LONGEST_CALL else f"add {method} there"
