@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tensorwatch_guard import GuardViolation, guard
+from tensorwatch_guard.probes import install
 from tensorwatch_guard.simulate import simulated_accelerator
 
 
@@ -142,6 +143,23 @@ def test_calls_in_place_are_watched_from_the_first_copy_on() -> None:
         up(e)
         assert vars(torch.Tensor).get("add_") is not before
     assert vars(torch.Tensor).get("add_") is before
+
+
+def test_calls_in_place_that_cannot_all_be_watched_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(install.Handle):
+        def __init__(self, owner: Any, attribute: str, hook: Any) -> None:
+            if attribute == "zero_":
+                raise RuntimeError("not this one")
+            super().__init__(owner, attribute, hook)
+
+    before = dict(vars(torch.Tensor))
+    e = Ends()
+    with guard(report=False) as g:
+        monkeypatch.setattr(install, "Handle", Failing)
+        assert torch.equal(up(e).cpu(), torch.arange(8.0))
+        monkeypatch.undo()
+    assert [notice.rule for notice in g.report.notices] == ["TWG901"]
+    assert dict(vars(torch.Tensor)) == before
 
 
 def test_an_array_of_a_result_under_way_may_be_read_too_early() -> None:

@@ -109,6 +109,16 @@ def test_a_story_tells_where_it_was_shared_written_and_used(samples: Samples):
     assert text.index("same memory since") < text.index("written by NumPy") < text.index("used by backward")
 
 
+@pytest.mark.parametrize(("mode", "words"), [("auto", "seen "), ("exact", "")])
+def test_how_often_a_line_wrote_is_what_was_seen_where_it_was_followed_for_a_few_turns(
+    samples: Samples, mode: str, words: str
+):
+    alias = samples.alias()
+    write = replace(samples.write(alias), count=7)
+    text = samples.report(alias, write, run={"writes": mode}).text()
+    assert block(text, "buffer[:] = step", 3)[-1].strip().startswith(f"{words}7 times")
+
+
 def test_an_interval_shows_the_lines_in_between_and_claims_no_more(samples: Samples):
     text = samples.broken().text()
     first = samples.site("loss.backward()").line

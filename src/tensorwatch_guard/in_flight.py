@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 
+from .sharing.owners import region_of
 from .sites import Trail
 
 if TYPE_CHECKING:
@@ -30,9 +31,8 @@ MOST_PLACES: Final = 1024
 
 def span_of(tensor: torch.Tensor) -> tuple[int, int]:
     """Addresses of the first byte of a strided tensor and of the one after its last."""
-    low = tensor.data_ptr()
-    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return low, low + (1 + last) * tensor.element_size() if tensor.numel() else low
+    region = region_of(tensor)
+    return region.address, region.address + region.nbytes
 
 
 class Pending:
@@ -82,9 +82,6 @@ class InFlight:
         self._lines: dict[object, list[Tally]] = {}
         """and what at a line."""
 
-    def __bool__(self) -> bool:
-        return bool(self.pending)
-
     def start(self, op: str, at: Trail, host: torch.Tensor, *, to_host: bool) -> None:
         """A copy that does not block was started."""
         del self.pending[: max(len(self.pending) + 1 - MOST_COPIES, 0)]
@@ -126,6 +123,7 @@ class InFlight:
         """Host memory is the end of another copy: a stream does one after the other."""
         low, high = span_of(host)
         self.pending = [one for one in self.pending if not one.lies_in(low, high)]
+        self._session.flying = bool(self.pending)
 
     def synchronized(self, at: Trail) -> None:
         """The host waited: all copies are done. Sources that were written meanwhile are told now."""
@@ -143,6 +141,7 @@ class InFlight:
 
     def _tell(self, one: Pending, at: Trail) -> list[Tally]:
         self.pending.remove(one)
+        self._session.flying = bool(self.pending)
         what = "read before the copy was done" if one.to_host else "source written while the copy was under way"
         return self._emit(one, at, what, certain=True)
 

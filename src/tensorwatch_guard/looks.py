@@ -48,9 +48,7 @@ def unnoted(session: Session, tally: Tally) -> None:
         session.memory.writes.passes.unnoted.add((id(tally.trail.code), tally.trail.lasti))
 
 
-def after_call(
-    session: Session, at: Trail, tensor: torch.Tensor | None, often: bool, *, reads: bool = True
-) -> None:
+def after_call(session: Session, at: Trail, tensor: torch.Tensor | None, often: bool, *, reads: bool = True) -> None:
     """The same after a call whose place is known. ``tensor``: None where no host memory is at hand."""
     memory = session.memory
     if memory is None:

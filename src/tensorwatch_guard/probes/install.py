@@ -256,7 +256,8 @@ class Installation:
         )
         for there, handles, hooks in pairs:
             if there and not handles:
-                handles += [Handle(owner, attribute, hook) for (owner, attribute), hook in hooks]
+                for (owner, attribute), hook in hooks:  # one by one: what is in place is known when the next one fails
+                    handles.append(Handle(owner, attribute, hook))
 
 
 def _resolved(hooks: Iterable[tuple[str, Hook]]) -> list[tuple[tuple[Any, str], Hook]]:

@@ -48,16 +48,14 @@ def _moved(session: Session, outcome: Outcome) -> None:
         return
     into = target if outcome.row.name == "Tensor.copy_" else None
     if into is not None:
-        after_write(session, outcome)
-        if outcome.look is not None:
-            outcome.look.end()
+        _landed(session, outcome)
     non_blocking = bool(outcome.kwargs.get("non_blocking", False)) or _positional_non_blocking(outcome)
     transfer(session, outcome, source, target, into, non_blocking)
 
 
 def assign(row: Operation) -> Hook:
     """``x[i] = value``: a transfer if the value lives elsewhere."""
-    long_way = watched(row, _assigned, _before_assign, refusals=False)
+    long_way = watched(row, _assigned, _before_landing, refusals=False)
     session = SESSION
 
     def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -71,31 +69,35 @@ def assign(row: Operation) -> Hook:
 
 
 def _assigned(session: Session, outcome: Outcome) -> None:
-    after_write(session, outcome)
-    if outcome.look is not None:
-        outcome.look.end()
+    _landed(session, outcome)
     value = outcome.args[1] if len(outcome.args) == 2 else None
     if isinstance(value, Tensor) and is_real(value) and is_real(outcome.subject):
         transfer(session, outcome, value, outcome.subject, None, non_blocking=False)
 
 
-def _before_assign(session: Session, outcome: Outcome) -> None:
-    before_write(session, outcome)
-    if session.sharing and host_tensor(outcome.subject):
-        outcome.look = around(session, (outcome.subject,), outcome.trail, "calls")
+def _before_landing(session: Session, outcome: Outcome) -> None:
+    """The subject's memory is about to be written, wherever the values come from: what was written before is not its doing."""
+    if host_tensor(outcome.subject):
+        before_write(session, outcome)
+        if session.sharing:
+            outcome.look = around(session, (outcome.subject,), outcome.trail, "calls")
+
+
+def _landed(session: Session, outcome: Outcome) -> None:
+    after_write(session, outcome)
+    if outcome.look is not None:
+        outcome.look.end()
 
 
 def _before_copy(session: Session, outcome: Outcome) -> None:
-    """``copy_`` writes its target: what was written there before is not its doing."""
+    """Of all that moves only ``copy_`` writes memory that is there."""
     if outcome.row.name != "Tensor.copy_" or not host_tensor(outcome.subject):
         return
     source = outcome.args[0] if outcome.args else outcome.kwargs.get("src")
     memory = session.memory
     if session.flying and memory is not None and is_device(source):
         memory.hazards.in_flight.ordered(outcome.subject)
-    before_write(session, outcome)
-    if session.sharing:
-        outcome.look = around(session, (outcome.subject,), outcome.trail, "calls")
+    _before_landing(session, outcome)
 
 
 def _positional_non_blocking(outcome: Outcome) -> bool:
