@@ -74,7 +74,7 @@ class Hazards:
         sequences = {}
         if mutation.sequence is not None:
             sequences[last.thread] = (mutation.sequence, mutation.sequence)
-        elif first.thread == last.thread:
+        elif first.thread == last.thread and last.sequence >= 0:  # of a write whose number nobody knows all are possible
             sequences[last.thread] = (first.sequence, last.sequence)
         one = Suspect(0, region.address + change.first, region.address + change.last, sequences)
         apart, held = _apart(mutation)

@@ -48,8 +48,10 @@ def unnoted(session: Session, tally: Tally) -> None:
         session.memory.writes.passes.unnoted.add((id(tally.trail.code), tally.trail.lasti))
 
 
-def after_call(session: Session, at: Trail, tensor: torch.Tensor | None, often: bool, *, reads: bool = True) -> None:
-    """The same after a call whose place is known. ``tensor``: None where no host memory is at hand."""
+def after_call(
+    session: Session, at: Trail, tensor: torch.Tensor | None, tallies: Sequence[Tally], *, reads: bool = True
+) -> None:
+    """The same after a call whose place is known, counted in ``tallies``. ``tensor``: None where no host memory is at hand."""
     memory = session.memory
     if memory is None:
         return
@@ -63,6 +65,7 @@ def after_call(session: Session, at: Trail, tensor: torch.Tensor | None, often: 
     if reads and session.pace.early_ns > 0:
         memory.look_early(at)
         return
+    often = bool(tallies) and not session.memory_strict and is_often(tallies[-1].count)
     code, lasti = at.code, at.lasti
     if code is not None:  # noqa: SIM102 - one test of both is more than mypy follows
         if (often and memory.passes_by(address, code, lasti)) or memory.glance(address, code, lasti, at):
@@ -70,20 +73,19 @@ def after_call(session: Session, at: Trail, tensor: torch.Tensor | None, often: 
     memory.peek(address, at)
 
 
-def waited(session: Session, at: Trail, tallies: Sequence[Tally] = ()) -> None:
-    """The host waited for a device: copies under way are done."""
+def waited(session: Session, at: Trail, tallies: Sequence[Tally], host: torch.Tensor | None = None) -> None:
+    """The host waited for a device: copies under way are done. ``host``: as in ``moved``."""
     if session.memory is not None:
         session.memory.waited(at)
-    moved(session, at, None, tallies)
+    moved(session, at, host, tallies)
 
 
-def moved(session: Session, at: Trail, host: torch.Tensor | None, tallies: Sequence[Tally] = ()) -> None:
+def moved(session: Session, at: Trail, host: torch.Tensor | None, tallies: Sequence[Tally]) -> None:
     """Something went to or from a device, and the host's end of it is at hand. Such are boundaries while time lasts."""
     if not session.sharing:
         return
     looks = perf_counter_ns() >= session.pace.until
     if host is not None or not looks:
-        often = bool(tallies) and not session.memory_strict and is_often(tallies[-1].count)
-        after_call(session, at, host, often, reads=False)
+        after_call(session, at, host, tallies, reads=False)
     if looks:
         session.boundary(at)

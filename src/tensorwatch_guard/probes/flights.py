@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from ..current import LOCAL, PLAIN, Tensor
+from ..current import LOCAL, PLAIN
 from ..operations import Operation
 from ..session import SESSION, Session
+from .compensation import Argument, tensors_at, written_arguments
 from .happen import Outcome, contained, host_tensor, is_device, watched
 from .install import Hook
 
@@ -100,31 +101,18 @@ def reads_nothing(func: Any) -> bool:
 
 def _before(session: Session, passing: Passing) -> None:
     memory = session.memory
-    given = _tensors((*passing.args, *passing.kwargs.values()))
-    if memory is None or any(is_device(one) for one in given):  # one stream does one thing after the other
+    arguments = [Argument(at, one.name) for at, one in enumerate(passing.plan.func._schema.arguments)]
+    given = tensors_at(arguments, passing.args, passing.kwargs)
+    if memory is None or any(map(is_device, given)):  # one stream does one thing after the other
         return
-    in_flight = memory.hazards.in_flight
-    arguments = passing.plan.func._schema.arguments
-    for position, argument in enumerate(arguments):
-        values = passing.args[position : position + 1] or (passing.kwargs.get(argument.name),)
-        writes = argument.alias_info is not None and argument.alias_info.is_write
-        for tensor in filter(host_tensor, _tensors(values)):
-            if writes:
-                passing.sources += in_flight.before_write(tensor)
-            else:
-                in_flight.read(tensor, passing.trail)
+    in_flight, written = memory.hazards.in_flight, written_arguments(passing.plan.func)
+    for tensor in filter(host_tensor, tensors_at(written, passing.args, passing.kwargs)):
+        passing.sources += in_flight.before_write(tensor)
+    read = [argument for argument in arguments if argument not in written]
+    for tensor in filter(host_tensor, tensors_at(read, passing.args, passing.kwargs)):
+        in_flight.read(tensor, passing.trail)
 
 
 def _after(session: Session, passing: Passing) -> None:
     if session.memory is not None:
         session.memory.hazards.in_flight.written(passing.sources, passing.trail)
-
-
-def _tensors(values: Sequence[Any]) -> list[Tensor]:
-    found: list[Tensor] = []
-    for value in values:
-        if isinstance(value, Tensor):
-            found.append(value)
-        elif isinstance(value, list | tuple):
-            found += [one for one in value if isinstance(one, Tensor)]
-    return found

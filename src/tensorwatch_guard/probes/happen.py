@@ -19,7 +19,6 @@ from ..current import LOCAL, Happening, Tensor, is_plain, is_real, on_cpu
 from ..looks import after_call, waited
 from ..operations import Operation
 from ..session import SESSION, Session
-from ..sharing.sampling import is_often
 from ..sites import FILES, OWN, TORCH, Trail
 from .hiding import pass_over_us
 from .install import Hook
@@ -118,7 +117,7 @@ class Outcome:
     def peek(self, tensor: Tensor, tallies: list[Tally]) -> None:
         """An event that is no boundary, counted in ``tallies``: look at the memory at hand."""
         if SESSION.sharing:
-            after_call(SESSION, self.trail, tensor, bool(tallies) and not SESSION.memory_strict and is_often(tallies[-1].count))
+            after_call(SESSION, self.trail, tensor, tallies)
 
 
 def device_name(tensor: Tensor | None) -> str:

@@ -136,9 +136,10 @@ def transfer(
     )
     host = {"h2d": source, "d2h": target}.get(found.direction)
     memory = session.memory
-    if memory is not None and blocking:
-        memory.waited(outcome.trail)
-    moved(session, outcome.trail, host, tallies)
+    if blocking:
+        waited(session, outcome.trail, tallies, host)
+    else:
+        moved(session, outcome.trail, host, tallies)
     if memory is not None and host is not None and not blocking:
         memory.hazards.in_flight.start(outcome.row.name, outcome.trail, host, to_host=found.direction == "d2h")
     PATTERNS.moved(session, found.direction, source, target, outcome.trail, tallies)
