@@ -94,8 +94,14 @@ class Hazards:
                 self._keep(-low, Write(one, at, None))
 
     def _through_data(self) -> None:
-        """Writes through ``.data`` since the last look."""
+        """Writes through ``.data`` since the last look; those are forgotten that concern no graph any more."""
+        for key, known in list(self.suspects.items()):
+            known[:] = [write for write in known if write.event is None or not write.event.concerns_nobody()]
+            if not known:
+                del self.suspects[key]
         for event in self._writes.data_views.events():
+            if event.concerns_nobody():
+                continue
             sequences = {event.ident: (event.first, event.last)} if event.first <= event.last else {}
             self._keep(-event.low, Write(Suspect(0, event.low, event.high, sequences), event.at, None, event))
 

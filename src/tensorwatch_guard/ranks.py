@@ -27,14 +27,18 @@ _LAUNCHERS: Final = frozenset({"torchrun", "accelerate", "deepspeed", "launch", 
 
 def rank() -> int | None:
     """The rank of this process; None where there are no ranks."""
-    told = _told()
-    return told[0] if told is not None else _of_group("get_rank")
+    return among()[0]
 
 
 def world_size() -> int | None:
     """How many ranks there are; None where there are none, or nobody says it."""
+    return among()[1]
+
+
+def among() -> tuple[int | None, int | None]:
+    """The rank of this process, and of how many."""
     told = _told()
-    return told[1] if told is not None else _of_group("get_world_size")
+    return told if told is not None else (_of_group("get_rank"), _of_group("get_world_size"))
 
 
 def run_id() -> str:
@@ -57,8 +61,11 @@ def is_launcher() -> bool:
 
 def _told() -> tuple[int, int | None] | None:
     for one, all_of_them in VARIABLES:
-        number, count = os.environ.get(one, ""), os.environ.get(all_of_them, "")
-        if number.isdigit() and (one == "RANK" or (count.isdigit() and int(count) > 1)):
+        number = os.environ.get(one, "")
+        if not number.isdigit():
+            continue
+        count = os.environ.get(all_of_them, "")
+        if one == "RANK" or (count.isdigit() and int(count) > 1):
             return int(number), int(count) if count.isdigit() else None
     return None
 

@@ -340,6 +340,7 @@ class Running:
 
     def _run_info(self, asked: guard, collector: Collector, steps: int) -> RunInfo:
         memory = self.session.memory
+        rank, world_size = ranks.among()
         return RunInfo(
             argv=tuple(sys.argv),
             python=platform.python_version(),
@@ -348,8 +349,8 @@ class Running:
             version=__version__,
             host=platform.node(),
             pid=os.getpid(),
-            rank=ranks.rank(),
-            world_size=ranks.world_size(),
+            rank=rank,
+            world_size=world_size,
             started=asked.started_at,
             duration_s=round(asked.duration, 6),
             steps=steps,

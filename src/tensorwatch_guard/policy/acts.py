@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..words import DIRECTIONS, KINDS, Direction, Kind
 from .budget import Budget
@@ -32,12 +32,16 @@ class Act(NamedTuple):
         return f"{self.label}={self.budget}: this is number {how_many} {scope}{note}{copies}"
 
 
+_RECORDS: Final = frozenset({"off", "log"})
+_NAMED: Final = (*KINDS, *DIRECTIONS)
 Key = tuple[Kind, Direction | None]
 
 
 def acts_of(config: Config) -> dict[Key, Act]:
     """The kinds and directions that ask for more than a record, and what they ask for."""
     acts: dict[Key, Act] = {}
+    if config.level.level in _RECORDS and config.level.limit is None and not any(getattr(config, name) for name in _NAMED):
+        return acts  # of most guards, and of thousands that are opened one in another
     budgets: dict[str, Budget] = {}
     for kind in KINDS:
         for direction in DIRECTIONS if kind == "transfer" else (None,):

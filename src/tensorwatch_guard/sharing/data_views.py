@@ -49,11 +49,14 @@ Content = tuple[int, int] | None
 class Taken:
     """One taking of ``.data`` that may be written through."""
 
-    __slots__ = ("at", "base", "content", "high", "ident", "kept", "low", "probe", "seen", "sequence", "storage", "told")
+    __slots__ = (
+        "at", "base", "content", "high", "ident", "kept", "low", "owner", "probe", "seen", "sequence", "storage", "told",
+    )  # fmt: skip
 
-    def __init__(self, view: torch.Tensor, probe: torch.Tensor, low: int, at: Trail, kept: bool) -> None:
+    def __init__(self, tensor: torch.Tensor, view: torch.Tensor, probe: torch.Tensor, low: int, at: Trail, kept: bool) -> None:
         self.at = at
         self.probe = probe
+        self.owner = weakref.ref(tensor)
         self.storage = weakref.ref(view.untyped_storage())
         self.low = low
         self.high = low + view.nbytes
@@ -81,15 +84,16 @@ class Event:
     it concerns.
     """
 
-    __slots__ = ("at", "content", "first", "high", "ident", "last", "low", "only", "storage")
+    __slots__ = ("at", "content", "first", "high", "ident", "last", "low", "only", "owner", "storage")
 
     def __init__(
-        self, at: Trail, low: int, high: int, storage: Any, ident: int, first: int, last: int, content: Content,
+        self, at: Trail, low: int, high: int, owner: Any, storage: Any, ident: int, first: int, last: int, content: Content,
         only: int | None = None,
     ) -> None:  # fmt: skip
         self.at = at
         self.low = low
         self.high = high
+        self.owner = owner
         self.storage = storage
         self.ident = ident
         self.first = first
@@ -104,6 +108,15 @@ class Event:
     def is_there(self) -> bool:
         """Whether the memory is where it was."""
         return _covers(self.storage(), self.low, self.high)
+
+    def concerns_nobody(self) -> bool:
+        """Whether no graph can have what was there before: nobody but the tensor has its memory any more."""
+        storage, owner = self.storage(), self.owner()
+        if storage is None or _use_count is None:
+            return storage is None
+        if owner is None:
+            return bool(_use_count(storage._cdata) <= 1)
+        return not is_saved(owner) and bool(_use_count(storage._cdata) <= 2)  # the tensor and the storage's Python object
 
 
 def _covers(storage: Any, low: int, high: int) -> bool:
@@ -157,7 +170,7 @@ class DataViews:
         before = self._open.get(key)
         if before is not None:
             self._settle({key: before})
-        taken = Taken(view, probe, low, at, kept)
+        taken = Taken(tensor, view, probe, low, at, kept)
         taken.content = self.content(view, low)
         self._open[key] = taken
         if kept:
@@ -176,7 +189,8 @@ class DataViews:
         number = sequence_number()
         storage = weakref.ref(tensor.untyped_storage())
         high = low + tensor.nbytes
-        self._fresh.append(Event(at, low, high, storage, get_ident(), number, number, before, id(tensor)))
+        event = Event(at, low, high, weakref.ref(tensor), storage, get_ident(), number, number, before, id(tensor))
+        self._fresh.append(event)
         del self._fresh[:-MOST_VIEWS]
 
     def content(self, tensor: torch.Tensor, low: int) -> Content:
@@ -241,9 +255,8 @@ class DataViews:
             number = sequence_number() if get_ident() == taken.ident else -1
             # What is not stored is written in its own expression, long before this look.
             last = number if taken.kept else taken.sequence
-            self._fresh.append(
-                Event(taken.at, taken.low, taken.high, taken.storage, taken.ident, taken.sequence, last, taken.content)
-            )
+            ends = taken.ident, taken.sequence, last
+            self._fresh.append(Event(taken.at, taken.low, taken.high, taken.owner, taken.storage, *ends, taken.content))
             del self._fresh[:-MOST_VIEWS]
             if number >= 0:
                 taken.sequence = number
