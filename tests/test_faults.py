@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tensorwatch_guard import allow, guard
-from tensorwatch_guard import running as running_room
+from tensorwatch_guard import reporting as reporting_room
 from tensorwatch_guard.memory import Memory
 from tensorwatch_guard.probes import happen
 from tensorwatch_guard.report.model import Report
@@ -126,7 +126,7 @@ def test_the_users_exception_passes_a_bug(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_report_that_cannot_be_made_is_an_empty_one_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running_room, "findings", broken)
+    monkeypatch.setattr(reporting_room, "findings", broken)
     with guard(report=False) as g:
         torch.ones(1).item()
         g.step()

@@ -24,8 +24,8 @@ FLOORS = (
     ("probes",),
     ("report",),
     ("simulate",),
-    ("processes", "running", "printing"),
-    ("guard", "environment", "run", "doctor", "cli", "pytest_support", "pytest_plugin", "options_page"),
+    ("processes", "running", "reporting", "printing"),
+    ("guard", "decorating", "environment", "run", "doctor", "cli", "pytest_support", "pytest_plugin", "options_page"),
     ("_bootstrap", "__main__"),
 )
 """From top to bottom. Rooms of one floor may know each other; what is imported late or for types only does not count."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import os
 import sys
 import time
@@ -13,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
 
 from .collector import Collector
+from .decorating import decorated
 from .options import Config
 from .processes.household import HOUSEHOLD
 from .running import RUNNING
@@ -197,59 +196,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
 
     def __call__(self, function: F) -> F:
         """Guard every call of ``function``; ``function.guard.report`` is one report for all of them."""
-        wrapper: Any
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def wrapper(*args: Any, **kwargs: Any) -> Any:
-                with self._call():
-                    return await function(*args, **kwargs)
-
-        elif inspect.isgeneratorfunction(function):
-
-            @functools.wraps(function)
-            def wrapper(*args: Any, **kwargs: Any) -> Any:
-                with self._call():
-                    return (yield from function(*args, **kwargs))
-
-        elif inspect.isasyncgenfunction(function):
-            wrapper = self._asynchronous(function)
-
-        else:
-
-            @functools.wraps(function)
-            def wrapper(*args: Any, **kwargs: Any) -> Any:
-                with self._call():
-                    return function(*args, **kwargs)
-
-        wrapper.guard = self
-        return cast("F", wrapper)
-
-    def _asynchronous(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The decorated form of an asynchronous generator function."""
-
-        @functools.wraps(function)
-        async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with self._call():
-                generator = function(*args, **kwargs)
-                resume, value = generator.asend, None
-                try:  # what ``yield from`` is to plain generators
-                    while True:
-                        try:
-                            item = await resume(value)
-                        except StopAsyncIteration:
-                            return
-                        try:
-                            value = yield item
-                            resume = generator.asend
-                        except GeneratorExit:
-                            raise
-                        except BaseException as error:
-                            resume, value = generator.athrow, error
-                finally:
-                    await generator.aclose()
-
-        return wrapper
+        return decorated(self, self._call, function)
 
     @contextmanager
     def _call(self) -> Iterator[None]:

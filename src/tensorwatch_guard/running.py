@@ -1,4 +1,4 @@
-"""The machinery behind open guards: what is installed while any is open, and what a report says of the run.
+"""The machinery behind open guards: what is installed while any is open, and who listens.
 
 Everything here happens when guards open and close, nothing on the way of an event.
 """
@@ -6,24 +6,17 @@ Everything here happens when guards open and close, nothing on the way of an eve
 from __future__ import annotations
 
 import os
-import platform
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-import torch
-
-from . import __version__, ranks, routes
-from .collector import MOST_SITES, Collector
+from . import reporting, routes
+from .collector import Collector
 from .containment import suppress_faults, take_all
-from .findings import findings
 from .memory import Memory
-from .options import KILL_SWITCH, is_killed
+from .options import is_killed
 from .policy import allow
 from .policy.heed import Policy, settle
-from .policy.stale import stale_allowances, vanished, without_ignored
 from .policy.violation import GuardViolation, TensorWatchWarning
 from .probes.calls import installation
 from .probes.install import Installation
@@ -34,13 +27,13 @@ from .probes.trace import TraceLayer
 from .session import NEVER, REWRITE_NS, SESSION
 from .sharing.moments import now
 from .sites import Trail, forget, trail
-from .words import RunInfo, Site
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from .guard import guard
-    from .report.model import Notice, Report
+    from .report.model import Report
+    from .words import Site
 
 
 class Running:
@@ -287,95 +280,15 @@ class Running:
 
     def no_report(self) -> Report:
         """Of a guard in which there was nothing to tell."""
-        from .report.model import Report
-
-        return Report(RunInfo())
+        return reporting.nothing()
 
     def report_of(self, asked: guard, collector: Collector) -> Report:
         """An immutable report of what a guard has seen so far."""
-        from .report.model import Notice, Report
-
-        memory = self.session.memory
-        live = memory.live(self._first_alias.get(collector, 0)) if memory is not None else {}
-        cuts = memory.writes.cuts if memory is not None else {}
-        steps = self.session.steps.now - collector.first
-        found, remarks = without_ignored(self.session, collector, findings(collector, live, steps, cuts))
-        if collector.policy is not None and collector.policy.over:
-            remarks += stale_allowances(collector, everywhere=asked.is_process_report)
-            remarks += vanished(collector, found)
-        return Report(
-            run=self._run_info(asked, collector, steps),
-            findings=found,
-            blind_spots=self._blind_spots(asked),
-            notices=(*self._notices(collector), *(Notice(*remark) for remark in remarks)),
-        )
+        return reporting.report_of(self.session, asked, collector, self._first_alias.get(collector, 0), traced=self._traced)
 
     def empty_report(self, asked: guard, collector: Collector, fault: Exception) -> Report:
         """What is left when the report itself failed: the run, and why."""
-        from .report.model import Notice, Report
-
-        self.session.fault("report", fault)
-        run = RunInfo()
-        notices: tuple[Notice, ...] = ()
-        with suppress_faults("report"):
-            run = self._run_info(asked, collector, self.session.steps.now - collector.first)
-        with suppress_faults("report"):
-            notices = self._notices(collector)
-        return Report(run=run, notices=notices or (Notice("TWG901", f"report: {type(fault).__name__}: {fault}"),))
-
-    def _notices(self, collector: Collector) -> tuple[Notice, ...]:
-        from .report.model import Notice
-
-        found = [
-            Notice("TWG901", f"{fault.where}: {fault.text}", count=fault.count) for fault in self.session.faults.values()
-        ]
-        if collector.cut:
-            text = f"more than {MOST_SITES} call sites in one thread: what came after is counted without its place"
-            found.append(Notice("TWG902", text, count=collector.cut))
-        memory = self.session.memory
-        missed = memory.missed() if memory is not None else ""
-        if missed:
-            found.append(Notice("TWG904", missed))
-        return tuple(found)
-
-    def _run_info(self, asked: guard, collector: Collector, steps: int) -> RunInfo:
-        memory = self.session.memory
-        rank, world_size = ranks.among()
-        return RunInfo(
-            argv=tuple(sys.argv),
-            python=platform.python_version(),
-            torch=torch.__version__,
-            numpy=np.__version__,
-            version=__version__,
-            host=platform.node(),
-            pid=os.getpid(),
-            rank=rank,
-            world_size=world_size,
-            started=asked.started_at,
-            duration_s=round(asked.duration, 6),
-            steps=steps,
-            aborted=collector.aborted,
-            layers=("calls", *(("trace",) if self._traced else ()), *(("ops",) if asked.config.ops else ())),
-            writes=memory.mode if memory is not None else asked.config.writes,
-            overhead_s=round(self.session.overhead_ns / 1e9, 6),
-        )
-
-    def _blind_spots(self, asked: guard) -> tuple[str, ...]:
-        if is_killed(os.environ):
-            return (f"everything: {KILL_SWITCH} switched the guard off",)
-        spots = ["calls inside compiled graphs, TorchScript and C++ extensions"]
-        if not self._traced and self.session.devices:
-            spots.append("waits inside C++ operations: this accelerator has no trace")
-        if not asked.config.ops:
-            spots.append("copies made in C++ below a watched call (ops=True sees them)")
-        else:
-            spots.append("operations of threads that ran before the guard was entered")
-            if self.session.devices:
-                spots.append("backward of prod and cumprod: under ops=True PyTorch takes formulas that do not wait")
-        memory = self.session.memory
-        if memory is not None:
-            spots += memory.blind_spots()
-        return tuple(spots)
+        return reporting.without_findings(self.session, asked, collector, fault, traced=self._traced)
 
 
 def _nothing() -> None:

@@ -63,6 +63,7 @@ KERNEL = {
         *("Running.close", "Running.undo", "Running._forget", "Running._end_if_last", "Running._end", "Running._lift"),
         "Running.empty_report",
     },
+    "reporting.py": {"without_findings"},
     "probes/install.py": {"Installation.stop", "Installation.lift", "Handle.remove"},
     "processes/household.py": {"Household.closed", "Household.forget"},
     "policy/heed.py": {"Policy.at_exit"},

@@ -150,7 +150,7 @@ class _Change:
         self.address = tensor.data_ptr()
         self.ties: Any = ()
         if SESSION.sharing:
-            self.ties = memory.writes.ties(tensor.untyped_storage().data_ptr(), now(_trail(frame)))
+            self.ties = memory.writes.severed.ties(tensor.untyped_storage().data_ptr(), now(_trail(frame)))
         views = memory.writes.data_views
         # a leaf is saved as itself: the node reads the new memory
         self.held = tensor.is_leaf and is_saved(tensor) and not _is_internal(frame)
@@ -164,7 +164,7 @@ class _Change:
             memory.writes.data_views.replaced(self.tensor, _trail(self.frame), self.before)
             SESSION.past_counter = True
         if self.ties:
-            memory.writes.cut(self.ties, _trail(self.frame))
+            memory.writes.severed.cut(self.ties, _trail(self.frame))
 
 
 def _begin(here: Here, memory: Memory, tensor: Tensor, frame: FrameType) -> _Change | None:

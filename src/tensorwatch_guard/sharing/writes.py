@@ -28,17 +28,17 @@ from .differences import has_gaps
 from .escalation import Escalation
 from .fingerprints import BLOCK
 from .graph import sequence_number
-from .ledger import Alias, Ledger, Piece, is_live, version_probe
+from .ledger import Alias, Ledger, Piece, version_probe
 from .moments import Moment, Mutation, Stamp, moment_of, tick
 from .nursery import BIRTH_SIZE, Newborn
 from .owners import MOVED, Lender, Owner
 from .pace import Pace
 from .passes import Passes
+from .severed import Severed
 from .verdicts import Verdicts
 from .versions import Noted
 from .written import AsyncPages
 
-MOST_CUTS: Final = 20
 MOST_WHOLE: Final = 32
 EXACT_COPIES: Final = 1 << 20
 """Bytes up to which memory is remembered as a copy under exact mode: blocks of hashes cannot say how far a write went."""
@@ -69,8 +69,7 @@ class Writes:
         self.is_left = False
         self._whole = MOST_WHOLE
         """Events that may still look at everything although they are no boundaries; each boundary gives one back."""
-        self.cuts: dict[tuple[object, ...], list[Trail]] = {}
-        """Where the sharing of live aliases was ended, by (op, trail's key)."""
+        self.severed = Severed(self)
         self.torch_writing = False
         """Set while a torch call runs that writes without a trace in a version counter."""
 
@@ -338,24 +337,6 @@ class Writes:
                 self.tell_moved(piece, moment)
 
     # -- ends of a sharing -------------------------------------------------------------------------------------------
-
-    def ties(self, address: int, moment: Moment) -> list[Alias]:
-        """The aliases of a storage that can be written from both sides: its tensor is about to get other memory."""
-        with self.lock:
-            born = self.young.nursery.at(address)
-            if born is not None:
-                self.young.adopt(born, moment)
-            known = [alias for piece in self.ledger.at(address) for alias in list(piece.aliases.values())]
-            return [alias for alias in known if is_live(alias)]
-
-    def cut(self, ties: list[Alias], at: Trail) -> None:
-        """It has got it: those that can be written from both sides no longer were severed here."""
-        with self.lock:
-            for alias in ties:
-                if not is_live(alias):
-                    known = self.cuts.setdefault((alias.op, alias.trail.key), [])
-                    if len(known) < MOST_CUTS:
-                        known.append(at)
 
     def release(self, alias: Alias) -> None:
         """Its memory is about to go: nothing of it is looked at any more."""
