@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .sharing.writes import Writes
 
 WRITE: Final = "write"
+PERHAPS: Final = "perhaps-written-by"
+"""Beside writes that certainly made values stale: another one of which it is not known."""
 WALK_SHARE: Final = 0.02
 """Part of wall time that looking through autograd graphs for stale values may take."""
 WALK_GRACE_NS: Final = 50_000_000
@@ -157,11 +159,12 @@ class Hazards:
             },
         )
         for tally in tallies:
-            for one in certain or found:
+            for one in sorted(found, key=lambda one: not one.certain):
                 write = writes[one.suspect]
                 mutation = write.mutation
                 extra = mutation.since if mutation is not None else None
-                tally.link("written-by", "mutation", WRITE, write.at, extra)
+                role = "written-by" if one.certain or not certain else PERHAPS
+                tally.link(role, "mutation", WRITE, write.at, extra)
                 for alias in mutation.aliases if mutation is not None else ():
                     tally.link("shared-by", "alias", alias.op, alias.trail)
 
@@ -180,7 +183,9 @@ class Hazards:
             handed_out = [
                 alias
                 for alias in known
-                if alias.direction.startswith("tensor->") and (alias.side is None or alias.side() is not None)
+                if alias.direction.startswith("tensor->")
+                and (alias.side is None or alias.side() is not None)
+                and (alias.direction != "tensor->buffer" or writes.holders.is_live(alias))
             ]
             for alias in known:
                 writes.release(alias)

@@ -61,7 +61,7 @@ class Memory:
         self.hazards = Hazards(session, self.writes)
         self.telling.suspect, self.telling.in_flight = self.hazards.suspect, self.hazards.in_flight
         self.telling.passes = self.writes.passes
-        self.states = States()
+        self.states = States(lambda: session.steps.now)
 
     def _moved(self, piece: Piece, moment: Moment) -> None:
         self.hazards.moved(piece, moment)
@@ -88,7 +88,7 @@ class Memory:
             implicit=row.implicit,
             details=lambda: alias_details(direction, region, tensor),
         )
-        if tallies and not self.attention.awake and not takes_turn(tallies[0]):
+        if tallies and not self.attention.is_for(at.key) and not takes_turn(tallies[0]):
             for tally in tallies:
                 tally.passed += 1
             return
@@ -186,7 +186,7 @@ class Memory:
         """Aliases that can still be written from both sides, by (op, trail's key)."""
         with self.writes.lock:
             self._adopt_all()
-            return self.writes.ledger.live(since)
+            return self.writes.holders.live(since)
 
     def _adopt_all(self) -> None:
         """Newborns that were written are told, at the place of whoever asks."""

@@ -129,11 +129,11 @@ class Telling:
             "mutation", WRITE, written, key=("state", before and before.key),
             details={
                 "writer": "torch", "exact": state.exact, "between": None if before is None else (before, written),
-                "region": state.name, "elements": None, "seen_by": ["check"],
+                "region": state.name, "elements": None, "seen_by": ["check"], "first": True,
             },
         )
         for tally in mutations:
-            tally.extra = before
+            tally.extra, tally.first_step, tally.last_step = before, state.step, state.step
             tally.link("shared-by", "alias", STATE, state.at)
         hazards = emit(
             "hazard", op, at, key="followed-state",

@@ -178,8 +178,8 @@ def watched(
         if not session.collectors:
             return wrapped(*args, **kwargs)
         frame = _get_frame(1)
-        if FILES[frame.f_code.co_filename] == OWN and frame.f_back is not None:
-            frame = frame.f_back  # the short way's probe sent it here
+        while FILES[frame.f_code.co_filename] == OWN and frame.f_back is not None:
+            frame = frame.f_back  # a short way's probe sent it here
         if _compiler._is_compiling_flag or _tracing() is not None:  # what we ask of tensors would be recorded
             if _compiler._is_compiling_flag:
                 pass_over_us()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from time import perf_counter_ns
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -32,6 +32,11 @@ from .install import Hook
 from .moves import transfer
 from .patterns import PATTERNS
 from .stand_in import stand_in, strip
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from ..memory import Memory
 
 _get_frame: Final = sys._getframe
 _compiler: Final = torch.compiler
@@ -73,13 +78,14 @@ def _short(row: Operation, long_way: Hook, *, to_array: bool, keywords: bool = F
             or here.open is not None
             or memory is None
             or session.flying
-            or memory.attention.awake
             or _compiler._is_compiling_flag
             or function_mode_on()
             or _tracing() is not None
         ):
             return long_way(wrapped, instance, args, kwargs)
         frame = _get_frame(1)
+        if memory.attention.awake and _is_followed(memory, frame):
+            return long_way(wrapped, instance, args, kwargs)
         try:
             # of a read-only array PyTorch warns, at the innermost frame
             quiet = to_array or args[0].flags.writeable
@@ -126,6 +132,15 @@ def _short(row: Operation, long_way: Hook, *, to_array: bool, keywords: bool = F
     return probe
 
 
+def _is_followed(memory: Memory, frame: FrameType) -> bool:
+    """Whether what is handed out there is followed, or an interval that is followed ends there."""
+    try:
+        return memory.attention.is_for(SESSION.trail(frame).key)
+    except Exception as error:
+        SESSION.fault("share", error)
+        return True
+
+
 def build(row: Operation) -> Hook:
     """``torch.tensor``, ``as_tensor``, ``asarray``, ``torch.Tensor(...)``: shares, copies or moves."""
     long_way = watched(row, _built)
@@ -159,8 +174,8 @@ def _copying(row: Operation, long_way: Hook, of: frozenset[type] | None = None, 
         ):
             return long_way(wrapped, instance, args, kwargs)
         frame = _get_frame(1)
-        if FILES[frame.f_code.co_filename] == OWN and frame.f_back is not None:
-            frame = frame.f_back  # the short way's probe sent it here
+        while FILES[frame.f_code.co_filename] == OWN and frame.f_back is not None:
+            frame = frame.f_back  # a short way's probe sent it here
         try:
             return stand_in(frame)(wrapped, args, kwargs)
         except Exception as error:

@@ -19,7 +19,7 @@ from ..sites import Trail, trail
 from ..words import Change, Writer
 from .copies import GLANCE
 from .differences import differing_span
-from .ledger import Alias, Piece, other_side_held
+from .ledger import Alias, Piece
 from .moments import Moment, Mutation, Stamp, moment_of, now
 from .nursery import Newborn, Nursery
 from .owners import ArrayOwner, Owner
@@ -69,9 +69,10 @@ class Adoption:
             self._writes.passes.note(code, lasti, serial)
 
     def look(self, moment: Moment) -> None:
-        """A boundary: adopt what was written, and note of the rest that it was not."""
+        """A boundary: adopt what was written or may be followed, and note of the rest that it was not written."""
+        attention = self._writes.attention
         for born in list(self.nursery.newborns.values()):
-            if born.is_there() and not born.changed():
+            if not (attention.awake and attention.is_for(born.trail.key)) and born.is_there() and not born.changed():
                 born.is_as_it_was(moment)
             else:
                 self.adopt(born, moment)
@@ -95,6 +96,14 @@ class Adoption:
         for born in list(self.nursery.newborns.values()):
             if len(born.copy) <= most and born.changed():
                 self.adopt(born, moment)
+
+    def adopt_followed(self, moment: Moment) -> None:
+        """Take over what may be followed."""
+        attention = self._writes.attention
+        if attention.awake:
+            for born in list(self.nursery.newborns.values()):
+                if attention.is_for(born.trail.key):
+                    self.adopt(born, moment)
 
     def adopt_all(self, moment: Moment) -> None:
         """Take over everything."""
@@ -148,7 +157,7 @@ class Adoption:
         alias.storage = weakref.ref(storage) if (storage := born.owner.ref() if born.owner is not None else None) else None
         alias.lender = born.owner if isinstance(born.owner, ArrayOwner) else None
         piece.aliases[0] = alias
-        if not other_side_held(alias):
+        if not self._writes.holders.other_side_held(alias):
             return
         before, after = moment_of(born.seen), now(trail(sys._getframe(2)))
         writer = self._writer(born, piece, change, before, after)

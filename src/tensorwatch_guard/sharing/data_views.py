@@ -50,14 +50,15 @@ class Taken:
     """One taking of ``.data`` that may be written through."""
 
     __slots__ = (
-        "at", "base", "content", "high", "ident", "kept", "low", "owner", "probe", "seen", "sequence", "storage", "told",
+        "at", "base", "content", "high", "ident", "kept", "low", "probe", "seen", "sequence", "storage", "told", "unsaved",
     )  # fmt: skip
 
     def __init__(self, tensor: torch.Tensor, view: torch.Tensor, probe: torch.Tensor, low: int, at: Trail, kept: bool) -> None:
         self.at = at
         self.probe = probe
-        self.owner = weakref.ref(tensor)
         self.storage = weakref.ref(view.untyped_storage())
+        self.unsaved = not kept and not is_saved(tensor)
+        """No graph had saved the tensor itself, nor can one before the write: that comes in this very expression."""
         self.low = low
         self.high = low + view.nbytes
         self.ident = get_ident()
@@ -84,22 +85,22 @@ class Event:
     it concerns.
     """
 
-    __slots__ = ("at", "content", "first", "high", "ident", "last", "low", "only", "owner", "storage")
+    __slots__ = ("at", "content", "first", "high", "ident", "last", "low", "only", "storage", "unsaved")
 
     def __init__(
-        self, at: Trail, low: int, high: int, owner: Any, storage: Any, ident: int, first: int, last: int, content: Content,
-        only: int | None = None,
+        self, at: Trail, low: int, high: int, storage: Any, ident: int, first: int, last: int, content: Content,
+        only: int | None = None, unsaved: bool = False,
     ) -> None:  # fmt: skip
         self.at = at
         self.low = low
         self.high = high
-        self.owner = owner
         self.storage = storage
         self.ident = ident
         self.first = first
         self.last = last
         self.content = content
         self.only = only
+        self.unsaved = unsaved
 
     def undone(self) -> bool:
         """Whether the memory holds again what it held before."""
@@ -111,12 +112,10 @@ class Event:
 
     def concerns_nobody(self) -> bool:
         """Whether no graph can have what was there before: nobody but the tensor has its memory any more."""
-        storage, owner = self.storage(), self.owner()
-        if storage is None or _use_count is None:
+        storage = self.storage()
+        if storage is None or not self.unsaved or _use_count is None:
             return storage is None
-        if owner is None:
-            return bool(_use_count(storage._cdata) <= 1)
-        return not is_saved(owner) and bool(_use_count(storage._cdata) <= 2)  # the tensor and the storage's Python object
+        return bool(_use_count(storage._cdata) <= 2)  # the tensor and the storage's Python object
 
 
 def _covers(storage: Any, low: int, high: int) -> bool:
@@ -189,8 +188,7 @@ class DataViews:
         number = sequence_number()
         storage = weakref.ref(tensor.untyped_storage())
         high = low + tensor.nbytes
-        event = Event(at, low, high, weakref.ref(tensor), storage, get_ident(), number, number, before, id(tensor))
-        self._fresh.append(event)
+        self._fresh.append(Event(at, low, high, storage, get_ident(), number, number, before, id(tensor)))
         del self._fresh[:-MOST_VIEWS]
 
     def content(self, tensor: torch.Tensor, low: int) -> Content:
@@ -256,7 +254,8 @@ class DataViews:
             # What is not stored is written in its own expression, long before this look.
             last = number if taken.kept else taken.sequence
             ends = taken.ident, taken.sequence, last
-            self._fresh.append(Event(taken.at, taken.low, taken.high, taken.owner, taken.storage, *ends, taken.content))
+            event = Event(taken.at, taken.low, taken.high, taken.storage, *ends, taken.content, unsaved=taken.unsaved)
+            self._fresh.append(event)
             del self._fresh[:-MOST_VIEWS]
             if number >= 0:
                 taken.sequence = number

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..sites import NOWHERE
 from ..words import Change, Write, Writer
-from .attention import Attention
+from .attention import EVERYWHERE, Attention
 from .following import Following
 from .ledger import Alias, Piece
 from .moments import END, Stamp, moment_of
@@ -33,7 +33,7 @@ MOST_EVENTS: Final = 20
 class Case:
     """One interval in which memory of one site was written: followed until its line is named, or given up."""
 
-    __slots__ = ("armed", "armed_at", "events", "from_key", "kind", "named", "patience", "site", "to_key", "turns")
+    __slots__ = ("armed", "armed_at", "events", "from_key", "kind", "named", "patience", "places", "site", "to_key", "turns")
 
     def __init__(
         self, site: tuple[object, ...], kind: tuple[str, int], from_key: tuple[object, ...], to_key: tuple[object, ...]
@@ -42,6 +42,8 @@ class Case:
         self.kind = kind
         self.from_key = from_key
         self.to_key = to_key
+        self.places = (site, from_key[:-1], to_key[:-1])
+        """Keys of trails: the events there must be known in full while it keeps awake."""
         self.turns = TURNS
         self.events = 0
         self.armed = False
@@ -92,8 +94,8 @@ class Escalation:
         seen: Callable[[int], Stamp | None],
     ) -> None:
         self._attention = attention
-        attention.awake = mode == "exact"
         self._mode = mode
+        self._awake: list[Case] = []
         self._pieces = pieces
         self._tell = tell
         self._writer_of = writer_of
@@ -105,6 +107,7 @@ class Escalation:
         self._explained: dict[int, list[Explained]] = {}
         self._writers: dict[int, tuple[int, Writer]] = {}
         """Who wrote last where the line is not known, and at which look that was collected: its counter was asked then."""
+        self._rethink()
 
     @property
     def mode(self) -> str:
@@ -117,7 +120,15 @@ class Escalation:
         self._rethink()
 
     def _rethink(self) -> None:
-        self._attention.awake = self._mode == "exact" or any(case.keeps_awake for case in self._cases.values())
+        attention = self._attention
+        if self._mode == "exact":
+            attention.awake, attention.places = True, EVERYWHERE
+            return
+        awake = [case for case in self._cases.values() if case.keeps_awake]
+        if awake != self._awake:
+            self._awake = awake
+            attention.places = frozenset(place for case in awake for place in case.places)
+        attention.awake = bool(awake)
 
     # -- called by the engine ------------------------------------------------------------------------------------------
 
@@ -196,7 +207,7 @@ class Escalation:
             for key in keys:
                 if key not in self._cases and len(self._cases) < MOST_CASES and mutation.before.trail is not NOWHERE:
                     self._cases[key] = Case(*key)
-                    self._attention.awake = True
+                    self._rethink()
         return keys
 
     def gone(self, piece: Piece) -> None:
@@ -238,7 +249,8 @@ class Escalation:
     def _arm(self, case: Case) -> None:
         case.turns -= 1
         case.patience = PATIENCE
-        case.armed = self._attention.awake = True
+        case.armed = True
+        self._rethink()
         for piece in list(self._pieces().values()):
             if _kind_of(piece) == case.kind and any(a.trail.key == case.site for a in list(piece.aliases.values())):
                 self._follow(piece)

@@ -5,8 +5,8 @@ exception of ours leaves a trace function, and none of the user's (a signal hand
 
 Not seen, and said so in the report: a native thread that writes while Python lines run is blamed on one of those lines;
 an equal value written, or a write undone within one line, changes nothing. On Python 3.11 ``ndarray.resize`` with its
-reference check on raises ValueError while *any* trace function is set, coverage's or a debugger's too: a stated breach
-of neutrality.
+reference check on raises ValueError while *any* trace function is set, coverage's or a debugger's too. The user's lines that
+call it are not traced (``asides``); where a library's line does, it is a stated breach of neutrality.
 """
 
 from __future__ import annotations
@@ -174,6 +174,10 @@ class LineFollower:
         """Whether somebody else holds what this follower needs."""
         raise NotImplementedError
 
+    def _stood_aside(self) -> bool:
+        """Whether this thread was not followed in the lines it has just been in."""
+        return False
+
     def _refine(self, code: CodeType, line: int) -> None:
         """From now on follow the single instructions of this line."""
 
@@ -281,7 +285,7 @@ class LineFollower:
         self._end()
 
     def _write(self, found: list[Difference], verdict: Verdict) -> None:
-        exact = verdict.exact and not self.stolen
+        exact = verdict.exact and not self.stolen and not self._stood_aside()
         among = () if exact or self.stolen else verdict.places()
         for key, first, last, before, after in found:
             culprit = self._lineup.guess(key, verdict)

@@ -8,7 +8,6 @@ by storage object: two ``from_numpy`` of one array are two storages at one addre
 from __future__ import annotations
 
 import itertools
-import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
@@ -16,11 +15,10 @@ from typing import Any, Final
 import torch
 
 from ..sites import Trail
-from ..words import Region, Writer
+from ..words import Region
 from .fingerprints import BLOCK
-from .owners import MOVED, ArrayOwner, Lender, Owner, last_array
+from .owners import MOVED, BorrowedOwner, Lender, Owner
 
-_use_count: Final = getattr(torch._C, "_storage_Use_Count", None)
 _NO_DATA: Final = torch.empty(0, device="cpu")  # the default device may be another
 _set_data: Final[Any] = vars(torch._C.TensorBase)["data"].__set__
 """PyTorch's own: ``Tensor.data`` is watched while a guard is open."""
@@ -33,7 +31,8 @@ class Alias:
     """One handing out of memory. ``version`` is what autograd's counter said when it was last looked at."""
 
     __slots__ = (
-        "closed", "direction", "lender", "moment", "op", "piece", "probe", "serial", "side", "storage", "trail", "version",
+        "buffer", "closed", "direction", "lender", "moment", "op", "piece", "probe", "serial", "side", "storage", "trail",
+        "version",
     )  # fmt: skip
 
     def __init__(self, serial: int, op: str, direction: str, trail: Trail, moment: Any, piece: Piece) -> None:
@@ -47,7 +46,9 @@ class Alias:
         self.side: weakref.ref[Any] | None = None
         """The tensor behind an array that was handed out."""
         self.lender: Lender | None = None
-        """The array whose memory was lent to torch."""
+        """The array whose memory was lent to torch,"""
+        self.buffer: BorrowedOwner | None = None
+        """or the buffer."""
         self.probe: torch.Tensor | None = None
         self.version = 0
         self.closed = False
@@ -197,6 +198,8 @@ class Ledger:
         alias.probe = None
         piece = alias.piece
         piece.aliases.pop(alias.serial, None)
+        if alias.buffer is not None:
+            alias.buffer.let_go()
         if alias.lender is not None:
             if piece.owner is alias.lender:
                 piece.ask()  # another alias's lender takes over
@@ -217,100 +220,3 @@ class Ledger:
             known = self.by_address.get(address)
             if known is not None and known.pop(piece.key, None) is not None and not known:
                 del self.by_address[address]
-
-    def live(self, since: int = 0) -> dict[tuple[object, ...], int]:
-        """How many aliases of each (op, trail's key) can still be written from both sides; ``since`` is a serial number."""
-        counts: dict[tuple[object, ...], int] = {}
-        for piece in list(self.pieces.values()):
-            for alias in list(piece.aliases.values()):
-                if alias.serial > since and is_live(alias):
-                    key = (alias.op, alias.trail.key)
-                    counts[key] = counts.get(key, 0) + 1
-        return counts
-
-
-def is_live(alias: Alias) -> bool:
-    """Whether both sides can still be written: each has a holder other than the other side."""
-    if alias.closed or alias.piece.hold() is None:
-        return False
-    storage = alias.storage() if alias.storage is not None else None
-    if storage is None:
-        return False
-    if alias.direction == "tensor->array":
-        return alias.side is not None and alias.side() is not None and _tensors_of(storage) > _arrays_on(alias.piece, storage)
-    if alias.lender is None:  # a buffer, a capsule: nobody can ask it
-        return True
-    return _array_held_elsewhere(alias)
-
-
-def other_side_held(alias: Alias, held_by_us: int = 0, writer: Writer = "unknown") -> bool:
-    """Whether somebody but the writer can see a write: the side that did not write has a holder.
-
-    ``model(x).numpy()`` leaves an array that nobody shares any more, ``from_numpy(np.ones(3))`` such a tensor. The writer's
-    own side may be gone by now: a function returns the tensors and its buffer ends. Also right in the call-back of one side's
-    death. ``held_by_us``: references to the array that a look of ours holds just now.
-    """
-    storage = alias.storage() if alias.storage is not None else None
-    if alias.direction == "tensor->array":
-        if storage is None or (writer == "torch" and alias.side is not None and alias.side() is not None):
-            return True
-        return _tensors_of(storage) > _arrays_on(alias.piece, storage)
-    if alias.lender is None or (writer == "numpy" and storage is not None):
-        return True
-    return _array_held_elsewhere(alias, held_by_us)
-
-
-def _tensors_of(storage: Any) -> int:
-    """Tensors that hold a storage; its own Python object counts as one and is left out."""
-    return _use_count(storage._cdata) - 1 if _use_count is not None else sys.maxsize
-
-
-def _arrays_on(piece: Piece, storage: Any) -> int:
-    """Tensors that only stand behind arrays of this storage (``array.base``); a region may have several storages."""
-    behind = [
-        alias.side()
-        for alias in list(piece.aliases.values())
-        if alias.side is not None and alias.storage is not None and alias.storage() is storage
-    ]
-    sides = {id(side) for side in behind if side is not None}
-    return max(len(sides), 1)
-
-
-def _array_held_elsewhere(alias: Alias, held_by_us: int = 0) -> bool:
-    """Whether the array has a holder besides the storages that borrow it.
-
-    A storage holds the array that was passed, a view holds the array that owns the memory; what goes beyond is the user's.
-    """
-    passed = alias.lender.array if alias.lender is not None else None
-    if passed is None:
-        return False
-    owner = last_array(passed)
-    lenders = {id(lender): lender for other in list(alias.piece.aliases.values()) if (lender := other.lender) is not None}
-    lent: dict[int, int] = {}
-    arrays: list[Any] = []
-    array = None
-    for lender in lenders.values():
-        array = lender.array
-        if array is not None and last_array(array) is owner:
-            if id(array) not in lent:
-                arrays.append(array)
-            lent[id(array)] = lent.get(id(array), 0) + 2  # the storage and its lender
-    del passed, array
-    if not isinstance(alias.piece.owner, ArrayOwner):
-        held_by_us = 0  # a look holds a storage, no array
-    itself = id(owner) in lent  # then the list has it, and the other arrays are views of it
-    if sys.getrefcount(owner) - 2 - held_by_us - itself > lent.get(id(owner), 0) + len(arrays) - itself:
-        return True
-    if any(sys.getrefcount(array) - 3 > lent[id(array)] for array in arrays if array is not owner):
-        return True
-    return owner.base is not None and _lender_held(owner.base)
-
-
-def _lender_held(lender: object) -> bool:
-    """Whether memory that an array only borrows is seen by others: immutable by contract, so each write to it matters.
-
-    Arrow's Python objects are handles: a table holds the same memory without a reference to any of them.
-    """
-    if type(lender) is bytes:
-        return sys.getrefcount(lender) > 3  # the array, the name here, and the question
-    return type(lender).__module__.partition(".")[0] == "pyarrow"

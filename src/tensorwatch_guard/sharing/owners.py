@@ -6,6 +6,8 @@ chain on NumPy's. A remembered address is never read: the living owner is asked 
 
 from __future__ import annotations
 
+import array
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any, Final
@@ -105,15 +107,33 @@ class LentOwner(StorageOwner):
         return self.hold()
 
 
+_COUNTED: Final = frozenset({bytes, bytearray, array.array})
+"""Buffers whose holders can be counted."""
+
+
 class BorrowedOwner:
     """Memory of an object that cannot be referred to weakly (bytes, a buffer): the storage that borrows it stands for it."""
 
-    __slots__ = ("length", "ref", "source")
+    __slots__ = ("held", "length", "ref", "source")
 
     def __init__(self, storage: torch.UntypedStorage, source: object, callback: Callable[[Any], None] | None = None) -> None:
         self.ref = weakref.ref(storage, callback)
         self.source = _weak(source)
         self.length = _length(source)
+        self.held = source if type(source) in _COUNTED else None
+        """The buffer itself, which the storage holds for as long as it lives: no life is made longer."""
+
+    def let_go(self) -> None:
+        """The storage is gone: give the buffer back."""
+        self.held = None
+
+    def held_elsewhere(self) -> bool:
+        """Whether somebody besides the storage has the buffer. Of a mapping or memory of C's nobody can say."""
+        held = self.held
+        if held is None:
+            return True
+        # here: the storage, the slot, the name and the question
+        return sys.getrefcount(held) > 4
 
     def ask(self) -> object | None:
         """The living storage, MOVED where the buffer has another length now, or None."""

@@ -21,13 +21,17 @@ from dataclasses import dataclass
 from itertools import chain, repeat, starmap
 from threading import get_ident
 from types import CodeType, FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from . import thread_states
+from .asides import NAME, stands_aside
 from .at_once import ONCE, at_once, other_frames
 from .follow import LineFollower
 from .pieces import RESTING
 from .suspects import KINDS_OF_FILES, NOWHERE, PASSED, Record, line_of, stack, user_frame
+
+if TYPE_CHECKING:
+    from tensorwatch_guard.words import Write
 
 Trace = Callable[[FrameType, str, Any], Any]
 _MARK: Final = "tensorwatch_guard_line_follower"
@@ -101,7 +105,7 @@ def _elsewhere(frame: FrameType, event: str, arg: Any, so_far: Record | None) ->
     return follower._meet(frame, event, arg, so_far)
 
 
-def _let_go(frame: FrameType | None) -> None:
+def _let_go(frame: FrameType | None, *, for_good: bool = True) -> None:
     """Take our trace functions out of this thread and off its frames, unless following begins anew meanwhile."""
     mine = _mine()  # and held in _threads from here on, whatever the tracer held
     taken = _is_ours(sys.gettrace())
@@ -111,9 +115,18 @@ def _let_go(frame: FrameType | None) -> None:
         mine.work_for(None, NOWHERE)
     _unmark(_outwards(frame))
     follower = _current
-    if taken and follower is not None and follower.running:
+    if for_good and taken and follower is not None and follower.running:
         sys.settrace(_first)
         _mark(_outwards(frame), _first)
+
+
+def _pause(frame: FrameType) -> None:
+    """This thread is not traced until the next look of its own: what is written meanwhile has no line."""
+    follower = _current
+    if follower is not None:
+        follower._initial[get_ident()] = NOWHERE
+        follower._paused.add(get_ident())
+    _let_go(frame, for_good=False)
 
 
 def _mark(frames: Iterable[FrameType], inside: Trace) -> None:
@@ -162,6 +175,23 @@ class SettraceFollower(LineFollower):
     def __init__(self) -> None:
         super().__init__()
         self._initial: dict[int, Record] = {}
+        self._paused: set[int] = set()
+        """Threads that stand aside."""
+
+    def collect(self) -> list[Write]:
+        """The writes seen since the last call, oldest first. A thread that stood aside is followed again from here on."""
+        found = super().collect()
+        me = get_ident()
+        if me in self._paused:
+            self._paused.discard(me)
+            if self.running and sys.gettrace() is None:
+                frame = sys._getframe(1)
+                mine = self._take_over(me, _record_of(user_frame(frame)))
+                _mark(_outwards(frame), mine.inside)
+        return found
+
+    def _stood_aside(self) -> bool:
+        return get_ident() in self._paused
 
     def _enter(self) -> bool:
         global _current
@@ -172,6 +202,7 @@ class SettraceFollower(LineFollower):
         _current = self
         me, frame = get_ident(), sys._getframe(1)
         self._initial.clear()
+        self._paused.clear()
         threading.settrace(_first)
         mine = self._take_over(me, _record_of(user_frame(frame)))
         _mark(_outwards(frame), mine.inside)
@@ -276,6 +307,8 @@ class SettraceFollower(LineFollower):
                 code = frame.f_code
                 line = frame.f_lineno or 0
                 lasti = -1
+                if NAME in code.co_names and stands_aside(code, line, frame.f_globals):
+                    return _pause(frame)
                 if line in spots and id(code) in spots[line]:
                     frame.f_trace_opcodes = True
             elif back is not None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .ledger import Alias, is_live
-
 if TYPE_CHECKING:
     from ..sites import Trail
+    from .ledger import Alias
     from .moments import Moment
     from .writes import Writes
 
@@ -30,13 +29,13 @@ class Severed:
             if born is not None:
                 writes.young.adopt(born, moment)
             known = [alias for piece in writes.ledger.at(address) for alias in list(piece.aliases.values())]
-            return [alias for alias in known if is_live(alias)]
+            return [alias for alias in known if writes.holders.is_live(alias)]
 
     def cut(self, ties: list[Alias], at: Trail) -> None:
         """It has got it: those that can be written from both sides no longer were severed here."""
         with self._writes.lock:
             for alias in ties:
-                if not is_live(alias):
+                if not self._writes.holders.is_live(alias):
                     known = self.cuts.setdefault((alias.op, alias.trail.key), [])
                     if len(known) < MOST_CUTS:
                         known.append(at)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final
 
 import torch
@@ -25,7 +25,7 @@ DEEPEST: Final = 4
 class State:
     """One state dict that somebody may keep."""
 
-    __slots__ = ("after", "at", "before", "exact", "last", "name", "nbytes", "ref", "tensors", "versions")
+    __slots__ = ("after", "at", "before", "exact", "last", "name", "nbytes", "ref", "step", "tensors", "versions")
 
     def __init__(self, ref: weakref.ref[Any], at: Trail, state: Mapping[str, Any]) -> None:
         self.ref = ref
@@ -39,6 +39,8 @@ class State:
         """Where it was found written; None while it is not."""
         self.before: Trail = at
         self.exact = False
+        self.step = 0
+        """In which it was found."""
         self.name = ""
         """The first entry that was written."""
 
@@ -77,8 +79,9 @@ def _versions(state: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
 class States:
     """The state dicts that are alive."""
 
-    def __init__(self) -> None:
+    def __init__(self, step: Callable[[], int]) -> None:
         self._kept: dict[int, State] = {}
+        self._step = step
 
     def __bool__(self) -> bool:
         return bool(self._kept)
@@ -109,6 +112,7 @@ class States:
             else:
                 state.name, state.before, state.after = name, state.last, at
                 state.exact = after_step and state.last.key == at.key
+                state.step = self._step()
 
     def used(self, value: Any, at: Trail) -> list[State]:
         """The states in what is loaded or saved at ``at`` that were written since they were taken: each is told once."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..sites import Trail
 from ..words import Change, Region, Write, Writer
 from .differences import differing_span, has_gaps
-from .ledger import Piece, other_side_held
+from .ledger import Piece
 from .moments import BEGIN, END, START, Moment, Mutation, moment_of
 
 if TYPE_CHECKING:
@@ -30,13 +30,18 @@ class Verdicts:
         self.torch_wrote = False
         """What changed since the last look is torch's doing, whatever the version counter says."""
         self.in_span = False
+        self._told_at = -1
+        self._lows: dict[int, int] = {}
+        self._highs: dict[int, int] = {}
+        """What was told at one event, which may look several times: a write through overlapping regions is one."""
 
     def report(self, found: Iterable[tuple[Change, Any]], moment: Moment) -> None:
         """Differences found by a look at ``moment``, each with the stamp of the last look before."""
         writes = self._writes
         writes.counters.began()
-        lows: dict[int, int] = {}
-        highs: dict[int, int] = {}
+        if moment.serial != self._told_at:
+            self._told_at, self._lows, self._highs = moment.serial, {}, {}
+        lows, highs = self._lows, self._highs
         for change, raw in found:
             stamp = moment_of(raw)
             piece = writes.ledger.pieces.get(change.key)
@@ -48,7 +53,7 @@ class Verdicts:
                 self._went_so_far(pages, change)
                 continue
             aliases = tuple(piece.aliases.values())
-            if not any(other_side_held(alias, 0, writer) for alias in aliases):
+            if not any(writes.holders.other_side_held(alias, 0, writer) for alias in aliases):
                 continue  # nobody but the writer has this memory any more
             low, high = piece.region.address + change.first, piece.region.address + change.last
             if lows.get(low, low) >= high or highs.get(high, high) <= low:
@@ -114,7 +119,8 @@ class Verdicts:
         if piece.partial and escalation is not None and escalation.following is not None:
             escalation.following.versions.recall(piece)
         writer = self._writer(piece, None, START, START)[0]
-        return writer if any(other_side_held(alias, 1, writer) for alias in list(piece.aliases.values())) else None
+        held = self._writes.holders.other_side_held
+        return writer if any(held(alias, 1, writer) for alias in list(piece.aliases.values())) else None
 
     def _writer(self, piece: Piece, change: Change | None, before: Moment, after: Moment) -> tuple[Writer, bool]:
         """Who wrote since the last look, and whether autograd's counter missed it. No ``change``: one write, just now."""

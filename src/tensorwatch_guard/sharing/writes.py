@@ -28,10 +28,11 @@ from .differences import has_gaps
 from .escalation import Escalation
 from .fingerprints import BLOCK
 from .graph import sequence_number
+from .holders import Holders
 from .ledger import Alias, Ledger, Piece, version_probe
 from .moments import Moment, Mutation, Stamp, moment_of, tick
 from .nursery import BIRTH_SIZE, Newborn
-from .owners import MOVED, Lender, Owner
+from .owners import MOVED, BorrowedOwner, Lender, Owner
 from .pace import Pace
 from .passes import Passes
 from .severed import Severed
@@ -70,6 +71,7 @@ class Writes:
         self._whole = MOST_WHOLE
         """Events that may still look at everything although they are no boundaries; each boundary gives one back."""
         self.severed = Severed(self)
+        self.holders = Holders(self)
         self.torch_writing = False
         """Set while a torch call runs that writes without a trace in a version counter."""
 
@@ -92,7 +94,7 @@ class Writes:
 
     # -- handing out ---------------------------------------------------------------------------------------------------
 
-    def share(  # noqa: C901 - the order of one handing out
+    def share(  # noqa: C901, PLR0912 - the order of one handing out
         self,
         op: str,
         direction: str,
@@ -122,7 +124,9 @@ class Writes:
             if self.escalation is not None:
                 self.escalation.before_look(seen)
             if born is None:  # what was written before is nothing of the new alias's; one taken over was there
+                self.holders.exporting = storage._cdata if direction == "tensor->buffer" else 0
                 self._compare_at(address, seen)
+                self.holders.exporting = 0
             stale = self.ledger.stale(region)
             if stale is not None:
                 self.forget(stale)
@@ -134,6 +138,9 @@ class Writes:
                 alias.side = weakref.ref(side, Death(self.deaths, alias))
             if direction == "array->tensor":
                 alias.lender = self._lender(piece.owner if new else owner())
+            elif direction == "buffer->tensor":
+                lent = piece.owner if new else owner()
+                alias.buffer = lent if isinstance(lent, BorrowedOwner) else None
             alias.probe = born.probe if born is not None else version_probe(tensor) if tensor is not None else None
             alias.version = born.version if born is not None else alias.probe._version if alias.probe is not None else 0
             if born is None and self.data_views:
@@ -211,10 +218,7 @@ class Writes:
         if self.data_views:
             self.data_views.settle()
         if self.young:
-            if self.attention.awake:
-                self.young.adopt_all(moment)
-            else:
-                self.young.look(moment)
+            self.young.look(moment)
         if self.escalation is not None:
             self.escalation.before_look(moment)
 
@@ -235,12 +239,10 @@ class Writes:
             self._whole -= whole
             if self.young:
                 born = self.young.nursery.at(address) if address is not None else None
-                if self.attention.awake:
-                    self.young.adopt_all(moment)
-                else:
-                    if born is not None:
-                        self.young.adopt(born, moment)
-                    self.young.adopt_written(moment, BIRTH_SIZE if whole else GLANCE)
+                self.young.adopt_followed(moment)
+                if born is not None:
+                    self.young.adopt(born, moment)
+                self.young.adopt_written(moment, BIRTH_SIZE if whole else GLANCE)
             if self.escalation is not None:
                 self.escalation.before_look(moment)
             found: list[tuple[Change, Any]] = []

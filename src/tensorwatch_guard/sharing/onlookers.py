@@ -1,0 +1,118 @@
+"""Other tensors of a storage: whether one of them sees the bytes that an array of it was written through.
+
+``x.chunk(2)`` gives two tensors of one storage. Where the array of one is written, the other is a holder of the storage that
+sees nothing of it. Which bytes a tensor sees only itself can tell, so the interpreter's list of objects is gone through: some
+ten milliseconds, and so for the first write of a place, and later ones as far as a hundredth of the time goes.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from .census import overlapping
+from .owners import region_of
+
+if TYPE_CHECKING:
+    from ..words import Region
+
+_holders: Final[Any] = getattr(torch.Tensor, "_use_count", lambda _: sys.maxsize)
+SHARE: Final = 0.01
+GRACE_NS: Final = 250_000_000
+_Place = tuple[object, ...]
+
+
+class Onlookers:
+    """What was found, by the place where the memory was handed out."""
+
+    def __init__(self) -> None:
+        self._known: dict[_Place, bool] = {}
+        self._exports: dict[_Place, int] = {}
+        self._started = perf_counter_ns()
+        self._spent_ns = 0
+
+    def see(self, place: _Place, storage: Any, region: Region, holders: int, behind: set[int]) -> bool:
+        """Whether a tensor of ``storage`` sees a byte of ``region``, or some holder cannot be asked.
+
+        Args:
+            place: where the array was handed out.
+            storage: the storage.
+            region: what the array sees.
+            holders: how many tensors hold the storage.
+            behind: ids of tensors that only stand behind arrays of it.
+        """
+        known = self._known.get(place)
+        started = perf_counter_ns()
+        if known or (known is not None and self._is_spent(started)):
+            return known
+        found = self._known[place] = _seen(storage, region, holders, behind)
+        self._spent_ns += perf_counter_ns() - started
+        return found
+
+    def exports(self, place: _Place, storage: Any) -> int:
+        """How many others hold a tensor of ``storage`` itself: each DLPack export is one, and nothing else tells.
+
+        A tensor that a graph has saved has one more holder, too: then it counts as exported for as long.
+        """
+        started = perf_counter_ns()
+        if self._is_spent(started):
+            return self._exports.get(place, 1)
+        found = self._exports[place] = _exports(storage)
+        self._spent_ns += perf_counter_ns() - started
+        return found
+
+    def _is_spent(self, now: int) -> bool:
+        return self._spent_ns > GRACE_NS + SHARE * (now - self._started)
+
+
+def _exports(storage: Any) -> int:
+    there = _tensors_on(storage)
+    counts = [_holders(one) for one in there]  # ahead of any ``_base``
+    bases = [base._cdata for one in there if one._is_view() and (base := one._base) is not None]
+    return sum(max(count - 1 - bases.count(one._cdata), 0) for one, count in zip(there, counts, strict=True))
+
+
+def _seen(storage: Any, region: Region, holders: int, behind: set[int]) -> bool:
+    there = _tensors_on(storage)
+    counts = [_holders(one) for one in there]  # ahead of any ``_base``, which is one more
+    # the list, the name in the loop, and the question
+    names = [sys.getrefcount(one) - 3 for one in there]
+    bases = [base._cdata for one in there if one._is_view() and (base := one._base) is not None]
+    if len({one._cdata for one in there} | set(bases)) < holders:
+        return True  # a graph, or C++, has it as well
+    own = int(_keeps_objects())
+    for one, count, named in zip(there, counts, names, strict=True):
+        views = bases.count(one._cdata)
+        nobodys = views > 0 and count - own <= views and named <= 1  # its views keep it, it has no name any more
+        if not nobodys and id(one) not in behind and overlapping(region_of(one), region) is not False:
+            return True
+    return False
+
+
+def _keeps_objects() -> bool:
+    """Whether a tensor's Python object always counts as a use of it, and is itself held where there is another."""
+    one = torch.empty(0, device="cpu")
+    before = sys.getrefcount(one)
+    other = one.view(0)
+    return sys.getrefcount(one) > before and other is not one
+
+
+def _tensors_on(storage: Any) -> list[torch.Tensor]:
+    data, found = storage._cdata, []
+    kinds = _kinds(torch.Tensor)
+    for one in [one for one in gc.get_objects() if type(one) in kinds]:
+        try:
+            if one.layout is torch.strided and one.untyped_storage()._cdata == data:
+                found.append(one)
+        except (RuntimeError, NotImplementedError, AttributeError):  # no memory of its own
+            continue
+    return found
+
+
+def _kinds(kind: type) -> set[type]:
+    """A type and all that are made of it: to ask each of a hundred thousand objects is dearer."""
+    return {kind}.union(*map(_kinds, kind.__subclasses__()))
