@@ -114,7 +114,8 @@ def test_the_next_command_is_offered(guarded: Guarded):
 def test_the_kill_switch_leaves_the_program_alone(guarded: Guarded):
     guarded.environ = {**guarded.environ, "TENSORWATCH_GUARD_DISABLE": "1"}
     done = guarded(ALIAS)
-    assert (done.stdout, done.stderr, done.returncode) == ("0.0\n", "", 0)
+    told = "tensorwatch-guard: TENSORWATCH_GUARD_DISABLE is set: nothing was watched\n"
+    assert (done.stdout, done.stderr, done.returncode) == ("0.0\n", told, 0)
     assert not (guarded.home / "r.json").exists()
 
 

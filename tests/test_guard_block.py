@@ -372,6 +372,35 @@ def test_closing_an_asynchronous_generator_closes_the_users() -> None:
     assert told == ["closed", "after"]
 
 
+def test_after_a_call_is_shown_what_no_call_has_shown_yet(capsys: pytest.CaptureFixture[str]) -> None:
+    @guard
+    def step(both: bool) -> None:
+        weights, kept = torch.ones(4), torch.ones(4)
+        seen = weights.numpy()
+        weights += 1
+        weights.sum().item()
+        if both:
+            other = kept.numpy()
+            kept += 1
+            kept.sum().item()
+            assert other[0] == 2
+        assert seen[0] == 2
+
+    shown = []
+    for both in (False, False, True, True):
+        step(both)
+        shown.append("TWG402" in capsys.readouterr().err)
+    assert shown == [True, False, True, False]
+
+
+def test_a_class_is_no_function() -> None:
+    with pytest.raises(TypeError, match="Model decorate the method to be watched"):
+
+        @guard
+        class Model:
+            pass
+
+
 def test_methods_can_be_decorated(one: torch.Tensor) -> None:
     class Trainer:
         scale = 2.0

@@ -82,3 +82,21 @@ def test_the_report_is_not_printed_beside_the_message(capsys: pytest.CaptureFixt
         x = torch.ones(3)
         x.numpy()[0] = 2
     assert capsys.readouterr().err == ""
+
+
+def test_a_broken_limit_that_was_caught_stands_in_the_report_and_its_headline() -> None:
+    x = torch.ones(2)
+    with guard(report=False, read=0) as g, contextlib.suppress(GuardViolation):
+        x.sum().item()
+    notices = [(notice.rule, notice.text) for notice in g.report.notices]
+    assert notices == [("TWG805", "Tensor.item: read=0: none is let pass (stopped before it ran)")]
+    assert str(g.report).startswith("tensorwatch-guard: 1 level or limit broken")
+    assert not g.report.clean
+
+
+def test_where_writes_were_not_looked_for_none_is_said_to_be_missing() -> None:
+    with guard(report=False, writes="off") as g:
+        seen = torch.ones(2).numpy()
+        seen += 1
+    assert "writes were not looked for" in str(g.report)
+    assert "none written" not in str(g.report)

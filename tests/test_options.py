@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tensorwatch_guard import guard
 from tensorwatch_guard.levels import ConfigError, Limit, Setting, kind_of, limit
 from tensorwatch_guard.options import OPTIONS, Config, is_on, pyproject_near
 from tensorwatch_guard.words import DIRECTIONS, KINDS
@@ -298,3 +299,14 @@ def test_the_page_of_options_is_written_from_the_table():
 
     kept = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
     assert kept == page(), "run `make docs`"
+
+
+@pytest.mark.parametrize("name", ["mutation", "hazard"])
+def test_a_level_for_what_is_not_looked_for_is_an_error(name: str):
+    with pytest.raises(ConfigError, match=f'writes="off" finds no {name}'):
+        guard(writes="off", **{name: "error"})
+
+
+def test_what_cannot_be_simulated_is_an_error():
+    with pytest.raises(ConfigError, match="simulate='tpu' is no kind of device; good values: cuda"):
+        Config.from_cli({"simulate": "tpu"})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,3 +41,32 @@ def test_an_exception_is_told_as_the_end_of_the_process() -> None:
     assert told["return"]["aborted"] == [False]
     assert told["exception"]["aborted"] == [True]
     assert told["sys.exit"]["aborted"] == [True]  # it said 3
+
+
+KILLED_AT_ONCE = """\
+import multiprocessing
+import os
+import signal
+
+import torch
+
+
+def work():
+    torch.ones(4).numpy()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    child = multiprocessing.get_context("fork").Process(target=work)
+    child.start()
+    child.join()
+    print(child.pid)
+"""
+
+
+def test_a_child_that_is_killed_before_its_first_word_is_named(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(KILLED_AT_ONCE)
+    command = [sys.executable, "-m", "tensorwatch_guard", "run", "train.py"]
+    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    told = " ".join(done.stderr.split())
+    assert f"TWG906 process {done.stdout.strip()}: killed, or ended by os._exit, before the first word" in told

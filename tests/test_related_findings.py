@@ -54,3 +54,50 @@ def test_the_place_that_hands_out_most_comes_first_and_gets_the_advice() -> None
         shared = [other.site.source for other in found.related if other.role == "shared-by"]
         assert shared[0] == "torch.from_numpy(state)"
         assert "torch.from_numpy(state).clone()" in found.advice
+
+
+STAGING = """\
+import numpy as np
+import torch
+
+torch.manual_seed(0)
+stage = np.zeros((4, 3), np.float32)
+staged = torch.from_numpy(stage)
+model = torch.nn.Linear(3, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for turn in range(40):
+    stage[:] = turn
+    loss = model(staged).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+def test_a_buffer_that_is_filled_again_is_not_to_be_copied_and_breaks_no_gradient(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(STAGING)
+    command = [sys.executable, "-m", "tensorwatch_guard", "run", "--json", "report.json", "train.py"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    findings = json.loads((tmp_path / "report.json").read_text())["findings"]
+    (mutation,) = [one for one in findings if one["kind"] == "mutation"]
+    assert (mutation["site"]["line"], mutation["details"]["refilled"]) == (10, True)
+    assert "copy at hand-over" not in mutation["advice"]
+    assert [one for one in findings if one["kind"] == "hazard"] == []
+
+
+def test_each_input_of_a_backward_that_was_overwritten_is_told_with_its_copy() -> None:
+    ids, labels = np.array([1, 2, 3]), np.array([0, 1, 0])
+    table, head = torch.nn.Embedding(10, 4), torch.nn.Linear(4, 2)
+    with guard(report=False, writes="check") as g:
+        tokens, target = torch.from_numpy(ids), torch.from_numpy(labels)
+        loss = torch.nn.functional.cross_entropy(head(table(tokens)), target)
+        ids[:] = [7, 8, 9]
+        tokens[0].item()
+        labels[:] = 1
+        target[0].item()
+        loss.backward()
+    (hazard,) = g.report.hazards
+    shared = {other.site.source for other in hazard.related if other.role == "shared-by" and other.site is not None}
+    assert shared == {"torch.from_numpy(ids)", "torch.from_numpy(labels)"}
+    assert "torch.from_numpy(labels).clone()" in hazard.advice
+    assert "torch.from_numpy(ids).clone()" in hazard.advice

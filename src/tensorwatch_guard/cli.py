@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from . import __version__
 from .levels import GOOD_SETTINGS, ConfigError, hint
-from .options import OPTIONS, is_killed
+from .options import KILL_SWITCH, OPTIONS, is_killed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -138,16 +138,20 @@ def _finish(process: ProcessGuard, config: Config, given: argparse.Namespace) ->
     process.finish()
     if process.report is not None:
         _next_command(process.report, config, given)
-    elif not process.failed and not is_killed(os.environ):
+    elif is_killed(os.environ):
+        _say(f"{KILL_SWITCH} is set: nothing was watched")
+    elif not process.failed:
         _say("torch was never imported: there was nothing to watch")
 
 
 def _next_command(report: Report, config: Config, given: argparse.Namespace) -> None:
     from .values import file_for
 
-    if report.clean:
+    if report.clean or config.report is False:
         return
     program = ["-m", *given.module] if given.module else ["-c", *given.code] if given.code else given.script
+    if config.simulate is not None:
+        program = ["--simulate", config.simulate, *program]
     if any(finding.details.get("exact") is False for finding in report.mutations) and config.writes != "exact":
         _say(f"next, the very lines that wrote: tensorwatch-guard run --writes exact {shlex.join(program)}")
     elif config.json is not None:

@@ -167,6 +167,8 @@ class Collector:
         self.shards: list[tuple[str, Shard]] = []
         self.cut = 0
         self.aborted = False
+        self.opened_at = NOWHERE
+        """Where its guard was entered last."""
         self.heed: Callable[[Tally, bool], None] | None = None
         """Policy that wants to hear of each event, and whether the host waited in it; None where nobody asks."""
         self.policy: Policy | None = None

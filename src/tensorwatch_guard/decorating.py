@@ -17,6 +17,8 @@ Around = Callable[[], "AbstractContextManager[None]"]
 
 def decorated(by: guard, around: Around, function: F) -> F:
     """``function`` with ``around()`` entered for each call, of a generator as long as it runs. Its ``guard`` is ``by``."""
+    if inspect.isclass(function):
+        raise TypeError(f"guard decorates functions; of the class {function.__qualname__} decorate the method to be watched")
     wrapper: Any
     if inspect.iscoroutinefunction(function):
 

@@ -5,7 +5,7 @@ All that is dear is done here, once, when somebody asks for a report.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,8 @@ from .rules import BY_ID, advice, rule_for, severity_of
 from .sites import Trail, identity, place_of
 from .words import DIRECTIONS, Finding, Related, Site
 
+REFILLED = 2
+"""Writes for each time that the memory was handed out."""
 Live = Mapping[tuple[object, ...], int]
 Lines = Mapping[tuple[object, ...], Tally]
 Cuts = Mapping[tuple[object, ...], list[Trail]]
@@ -54,6 +56,7 @@ def findings(collector: Collector, live: Live, steps: int, cuts: Cuts | None = N
     """
     sums = _sums(collector)
     lines = _lines_named(sums)
+    sums = [one for one in sums if not _is_refuted(one, lines)]
     consumed = _consumed(sums, lines)
     made = [_finding(one, collector, live, steps, consumed, lines, cuts or {}) for one in sums]
     return _no_reads_beside_waits(_commonest_first([finding for finding in made if finding is not None]))
@@ -61,18 +64,28 @@ def findings(collector: Collector, live: Live, steps: int, cuts: Cuts | None = N
 
 def _commonest_first(made: list[Finding]) -> list[Finding]:
     """Of several places that handed out the memory the one that did so most often comes first: the advice is for it."""
-    counts = {finding.id: finding.count for finding in made if finding.kind == "alias"}
+    aliases = {finding.id: finding for finding in made if finding.kind == "alias"}
     found = []
     for finding in made:
         shared = [other for other in finding.related if other.role == "shared-by"]
-        ordered = sorted(shared, key=lambda other: -counts.get(other.id, 0))
-        if ordered == shared:
+        known = [aliases[other.id] for other in shared if other.id in aliases]
+        if not known or finding.kind not in ("mutation", "hazard"):
             found.append(finding)
             continue
+        ordered = sorted(shared, key=lambda other: -(aliases[other.id].count if other.id in aliases else 0))
         others = (other for other in finding.related if other.role != "shared-by")
         changed = replace(finding, related=(*ordered, *others))
+        if _is_refilled(finding, known):
+            changed = replace(changed, details={**finding.details, "refilled": True})
         found.append(replace(changed, advice=advice(BY_ID[finding.rule], changed)))
     return found
+
+
+def _is_refilled(finding: Finding, aliases: Sequence[Finding]) -> bool:
+    """Whether an array is written far more often than it is handed out as a tensor: as a buffer is that is filled again."""
+    into_tensor = all(str(alias.details.get("direction", "")).endswith("->tensor") for alias in aliases)
+    writer = finding.details.get("writer", "numpy") != "torch"
+    return into_tensor and writer and finding.count >= REFILLED * sum(alias.count for alias in aliases)
 
 
 def _no_reads_beside_waits(made: list[Finding]) -> tuple[Finding, ...]:
@@ -121,6 +134,18 @@ def _held_by_lines(sums: dict[tuple[object, ...], Sum]) -> list[Tally]:
             given_way += one.tallies
             del sums[key]
     return given_way
+
+
+def _is_refuted(one: Sum, lines: Lines) -> bool:
+    """Whether a perhaps stale gradient was only a guess from intervals, and the line that wrote turned out to harm none.
+
+    A write whose line is known has its place in autograd's order: the stale value would have been a certain one.
+    """
+    details = one.first.details
+    if details.get("type") != "stale-gradient" or details.get("certain"):
+        return False
+    written = [link for each in one.tallies for link in each.links.values() if link.role == "written-by"]
+    return bool(written) and all((link.trail.key, link.extra and link.extra.key) in lines for link in written)
 
 
 def _consumed(sums: Iterable[Sum], lines: Lines) -> dict[tuple[object, ...], list[Tally]]:

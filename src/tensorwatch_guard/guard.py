@@ -66,6 +66,8 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         self.config = config
         self._process_report = process_report
         self.records = config.update_baseline
+        self.told: frozenset[str] = frozenset()
+        """Findings that calls of a decorated function have shown already: each call shows what is new."""
         self.brief = False
         """Where nothing is to be told, no report is made: for those who open thousands of guards."""
         self.baseline: Baseline | None = None
@@ -98,6 +100,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
             raise RuntimeError("this guard is open already: leave it first, or make a second one with guard()")
         self._collector = None
         self._duration = 0.0
+        self.told = frozenset()
         try:
             self._open()
             self._policy.enter()

@@ -253,12 +253,27 @@ class Config:
             return own
         return suited(self.level, kind) if kind in FOLLOWS_LEVEL else LOG
 
+    def check_sense(self) -> None:
+        """Whether the options go together.
+
+        Raises:
+            ConfigError: if a level is set for what the same config does not look for.
+        """
+        if self.writes != "off":
+            return
+        for name in ("mutation", "hazard"):
+            asked = getattr(self, name)
+            if asked is not None and asked.level in ("warn", "error"):
+                never = f"{name}={str(asked)!r} can never fail: leave one of the two out"
+                raise ConfigError(f'writes="off" finds no {name}, so {never}')
+
     def check_files(self) -> None:
         """Find out now, and not after hours of training, whether the files asked for can be written.
 
         Raises:
             ConfigError: naming the option, the path and the reason.
         """
+        self.check_sense()
         for label, path in (("report", self.report), ("json", self.json)):
             if isinstance(path, str) and (reason := unwritable(file_for(path))):
                 raise ConfigError(f"{label}={path!r} cannot be written: {reason}")

@@ -67,7 +67,8 @@ def _spelling(row: Option) -> str:
     keyword = f"`{row.name}`" if "keyword" in row.where else "-"
     variable = f"`{row.variable}`" if "env" in row.where else "-"
     flag = row.flag if not row.is_switch else f"{row.flag}`, `--no-{row.flag[2:]}"
-    return f"| {row.name} | {keyword} | {variable} | `{flag}` |"
+    command = f"`{flag}`" if "cli" in row.where else "-"
+    return f"| {row.name} | {keyword} | {variable} | {command} |"
 
 
 if __name__ == "__main__":

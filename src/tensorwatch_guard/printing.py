@@ -35,13 +35,15 @@ def finish(done: guard, report: Report, error: BaseException | None, stream: Tex
     if config.report is False:
         return
     told = isinstance(error, GuardViolation) and not done.is_process_report  # its message says it
-    worth_it = any(finding.severity in _TOLD and finding.allowed is None for finding in report.findings)
+    worth = {finding.id for finding in report.findings if finding.severity in _TOLD and finding.allowed is None}
+    worth_it = bool(worth - done.told)
     if isinstance(config.report, str):
         _write_text(report, config.report)
     elif config.report is not None and not isinstance(config.report, str | bool):
         config.report.write(str(report) + "\n")
     elif done.is_process_report or (done.is_outermost and worth_it and not told):
         _print(report, stream or sys.stderr)
+        done.told |= worth
 
 
 def _print(report: Report, stream: TextIO) -> None:

@@ -15,6 +15,7 @@ from .collector import MOST_SITES, Collector
 from .containment import suppress_faults
 from .findings import findings
 from .options import KILL_SWITCH, is_killed
+from .policy.broken import broken
 from .policy.stale import stale_allowances, vanished, without_ignored
 from .words import RunInfo
 
@@ -48,6 +49,7 @@ def report_of(session: Session, asked: guard, collector: Collector, since: int, 
     cuts = memory.writes.severed.cuts if memory is not None else {}
     steps = session.steps.now - collector.first
     found, remarks = without_ignored(session, collector, findings(collector, live, steps, cuts))
+    remarks += broken(collector, found)
     if collector.policy is not None and collector.policy.over:
         remarks += stale_allowances(collector, everywhere=asked.is_process_report)
         remarks += vanished(collector, found)

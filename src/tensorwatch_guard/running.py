@@ -69,6 +69,7 @@ class Running:
         """A guard was entered. True if it is the outermost one. Where it raises, ``undo`` is to be called."""
         with self.lock:
             self._make_policy(opened, collector)
+            collector.opened_at = at
             if is_killed(os.environ):
                 return False
             first = not self._open

@@ -37,6 +37,7 @@ SAMPLE: Final = 1023
 """One read in so many and one is timed, for the report's own overhead; a mask, so one less than a power of two."""
 NEVER: Final = 1 << 63
 STEP_READ: Final = "Tensor.item"
+STEP_COUNTS: Final = "an optimizer's step counts"
 STEP_BYTES: Final = 4
 """An optimizer's step count is a float32."""
 REWRITE_NS: Final = 30_000_000_000
@@ -274,7 +275,7 @@ class Session:
             tally = shard.get(key)
             if tally is None:
                 tally = collector.open(shard, key, "read", STEP_READ, at, self.steps.now)
-                tally.unit_bytes, tally.grant = STEP_BYTES, grant
+                tally.unit_bytes, tally.grant, tally.details = STEP_BYTES, grant, {"of": STEP_COUNTS}
             tally.count += count
             tally.last_step = self.steps.now
 

@@ -88,11 +88,14 @@ def function(value: object, label: str) -> object:
     raise ConfigError(f"{label}={value!r} is no function; good values: {good}")
 
 
+SIMULATED: Final = ("cuda",)
+
+
 def device(value: object, label: str) -> str | None:
-    """The kind of a device; the simulator itself knows which ones it can play."""
+    """The kind of a device that can be simulated."""
     if value is None:
         return None
-    if isinstance(value, str) and value.strip().isidentifier():
+    if isinstance(value, str) and value.strip().lower() in SIMULATED:
         return value.strip().lower()
     raise ConfigError(f"{label}={value!r} is no kind of device; good values: cuda")
 

@@ -28,6 +28,8 @@ Per = Literal["run", "test"]
 SCHEMA: Final = "tensorwatch-guard-baseline/1"
 KINDS: Final = frozenset({"sync", "transfer", "mutation", "hazard"})
 """Kept whatever they weigh: what is a note today (once in a while) may be a warning tomorrow."""
+_SAMPLED: Final = 2
+"""How many writes are seen is up to how often there was time to look: the same run again sees a few more or less."""
 _MORE: Final = 1.01
 """A rate that is this much higher is an increase; runs of different length never agree to the last digit."""
 
@@ -112,10 +114,11 @@ class Baseline:
         return Comparison(self.path, new, more, gone, len(both) - len(more))
 
     def _is_more(self, known: Known, finding: Finding) -> bool:
-        if finding.count <= known.count:
+        sampled = self.per == "run" and finding.kind in ("mutation", "hazard")
+        if finding.count <= known.count * (_SAMPLED if sampled else 1):
             return False
         rates = self.per == "run" and known.per_step and finding.per_step
-        return not rates or finding.per_step > known.per_step * _MORE
+        return not rates or finding.per_step > known.per_step * (_SAMPLED if sampled else _MORE)
 
 
 def key_of(finding: Finding) -> str:

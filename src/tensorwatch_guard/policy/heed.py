@@ -147,9 +147,9 @@ class Policy:
         if tally.kind in _LINKED or (self.baseline is None and self.config.ignore is None):
             return False  # of linked kinds neither the id nor the finding is whole yet
         finding = self.finding(tally)
-        return finding is None or self._let_pass(finding)
+        return finding is None or self.lets_pass(finding)
 
-    def _let_pass(self, finding: Finding) -> bool:
+    def lets_pass(self, finding: Finding) -> bool:
         """Whether the baseline knows it (its comparison says up to how many), or the user's rule takes it."""
         known = self.baseline is not None and self.baseline.knows(finding)
         return known or ignored(self.session, self.config, finding)
@@ -198,7 +198,7 @@ class Policy:
         busy, here.busy = here.busy, True
         try:
             finding = self.finding(tally)
-            if finding is not None and finding.allowed is None and not (how == "warn" and self._let_pass(finding)):
+            if finding is not None and finding.allowed is None and not (how == "warn" and self.lets_pass(finding)):
                 getattr(telling, how)(finding)
         finally:
             here.busy = busy
@@ -247,7 +247,7 @@ class Policy:
                 continue
             if (act.setting.implicit_only and not finding.implicit) or finding.details.get("certain") is False:
                 continue
-            if self._let_pass(finding):
+            if self.lets_pass(finding):
                 continue
             limit = act.budget.limit if act.budget is not None else None
             if limit is None or limit.n == 0 or (limit.per == "run" and finding.count > limit.n):
@@ -282,7 +282,7 @@ class Policy:
         for tally, reason in wanted:
             told = tally.into or tally
             finding = by_id.get(identity(told.kind, told.op, told.trail, told.extra)) or self.finding(tally)
-            if finding is not None and not self._let_pass(finding):
+            if finding is not None and not self.lets_pass(finding):
                 found.setdefault(finding.id, (finding, reason))
         for finding, reason in self.elsewhere:
             found.setdefault(finding.id, (finding, reason))

@@ -23,7 +23,10 @@ _DOES: Final[dict[str, str]] = {
     "hazard": "{title}",
     "refusal": "a conversion was refused",
 }
-_ROLES: Final = {"shared-by": "shared since", "written-by": "written at", "consumed-by": "used by"}
+_ROLES: Final = {
+    "shared-by": "shared since", "written-by": "written at", "perhaps-written-by": "perhaps written at",
+    "consumed-by": "used by",
+}  # fmt: skip
 _WRITERS: Final = {"numpy": "NumPy", "torch": "PyTorch"}
 
 
@@ -142,6 +145,8 @@ def block(finding: Finding, reason: str, *, whole: bool) -> str:
     order = finding.advice or (advice(rule, finding) if rule else "")
     if whole and rule is not None and rule.why:
         lines.append(f"  why: {rule.why}")
+    if order.startswith("nothing to mend"):  # somebody's level says otherwise
+        order = "read it late and rarely: once an epoch, or every N steps" if finding.kind == "read" else ""
     if order:
         lines.append(f"  do: {order}")
     if whole:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import linecache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..sites import FILES, USER, site_at, site_of
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from ..collector import Collector
     from ..session import Session
+    from ..sites import Trail
     from ..words import Finding, Site
     from .allow import Base
 
@@ -49,6 +52,11 @@ def stale_allowances(collector: Collector, *, everywhere: bool) -> Iterator[Rema
             site = site_of(base.code, base.lasti)
             yield Remark("TWG801", f"allow({kinds}) let nothing pass{_why(base.reason)}", site)
     seen = _seen_lines(use.codes.values(), everywhere=everywhere)
+    block = _block(collector.opened_at) if seen and not everywhere else None
+    if block is not None:
+        lines = seen.get(block.file)
+        if lines is not None:
+            seen[block.file] = lines - (block.function - block.lines)
     yield from _comments(seen, use.lines, devices=use.devices)
 
 
@@ -106,6 +114,32 @@ def _seen_lines(codes: Iterable[CodeType], *, everywhere: bool) -> dict[str, set
             if known is not None:
                 known.update(line for _, _, line in code.co_lines() if line)
     return seen
+
+
+class _Block(NamedTuple):
+    file: str
+    function: set[int]
+    """Lines of the function in which the guard was entered, and"""
+    lines: set[int]
+    """those of the ``with`` statement alone."""
+
+
+def _block(at: Trail) -> _Block | None:
+    """The ``with`` block of a guard: what stands before or after it in the same function did not run under it."""
+    site = at.site
+    if at.code is None or site is None:
+        return None
+    try:
+        tree = ast.parse("".join(linecache.getlines(site.file)))
+    except (SyntaxError, ValueError):
+        return None
+    function = {line for _, _, line in at.code.co_lines() if line}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.With | ast.AsyncWith) and any(
+            item.context_expr.lineno <= site.line <= (item.context_expr.end_lineno or 0) for item in node.items
+        ):
+            return _Block(site.file, function, set(range(node.lineno, (node.end_lineno or node.lineno) + 1)))
+    return None
 
 
 def _comments(seen: dict[str, set[int] | None], used: set[tuple[str, int]], *, devices: bool) -> Iterator[Remark]:

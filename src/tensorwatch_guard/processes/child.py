@@ -8,6 +8,7 @@ after each new place as far as a tenth of the time allows, else so often that it
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import platform
 import sys
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..running import RUNNING
 from .clock import CLOCK, SECOND
-from .parts import UNFINISHED, part_name, worth_keeping
+from .parts import BEGAN, UNFINISHED, part_name, worth_keeping
 from .roles import role
 
 if TYPE_CHECKING:
@@ -40,11 +41,13 @@ class Child:
         self._forked = forked
         self._pid = os.getpid()
         self._path = os.path.join(family.folder, part_name(family.line, perf_counter_ns()))
+        self._began = f"{self._path.removesuffix('json')}{BEGAN}"
         self._guard: guard | None = None
         self._cost = SECOND // 500
         self._wrote_at = perf_counter_ns()
         self._aborted = False
         self._role = ""
+        self._has_begun = False
         self._failed = False
 
     def start(self, config: Config) -> None:
@@ -77,6 +80,10 @@ class Child:
 
     def _news(self) -> None:
         """A place was seen for the first time: worth more of the time than another count."""
+        if not self._has_begun:
+            self._has_begun = True
+            with contextlib.suppress(OSError), open(self._began, "w"):
+                pass  # whoever finds it without a part knows that something is missing
         CLOCK.hurry(self, self._wrote_at + _SHARE_OF_NEWS * self._cost)
 
     def _on_the_way(self) -> int:
@@ -96,6 +103,7 @@ class Child:
             if not self.family.is_over():
                 RUNNING.before_close(self._guard, self._collector, None)
                 self._write(last=True)
+                self._has_spoken()
                 self._tell_orphan()
         except Exception as error:
             self._fail(error)
@@ -123,10 +131,15 @@ class Child:
         run = replace(report.run, aborted=self._aborted, extra={**report.run.extra, **extra})
         report = replace(report, run=run)
         report.dump(self._path)
+        self._has_spoken()
         if last and self._guard.config.json is not None:  # a file of its own, by %r or %p
             from ..values import file_for
 
             report.dump(file_for(self._guard.config.json))
+
+    def _has_spoken(self) -> None:
+        with contextlib.suppress(OSError):  # it is gone already, or the whole folder is
+            os.unlink(self._began)
 
     def _tell_orphan(self) -> None:
         """The guarding process is gone: nobody will collect the parts, so the user is told where they are."""

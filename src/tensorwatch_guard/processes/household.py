@@ -20,14 +20,14 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import ranks
-from ..report.model import Notice, Report, ReportError
+from ..report.model import Notice, Report
 from ..running import RUNNING
 from ..session import SESSION
 from ..values import file_for, unwritable
 from .child import Child
 from .clock import CLOCK
 from .family import NAME, Family, quiet, settings_of, starter
-from .parts import elsewhere, read, together
+from .parts import Part, elsewhere, read, together
 from .siblings import Siblings, meet
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ..guard import guard
     from ..options import Config
 
-_Parts = dict[str, "Report | ReportError"]
+_Parts = dict[str, Part]
 
 
 class Household:

@@ -10,7 +10,7 @@ import os
 import platform
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..report.merge import Merger
 from ..report.model import Report, ReportError
@@ -28,6 +28,33 @@ _MOST_NAMED: Final = 8
 _PLAIN: Final = re.compile(r"[^\w.-]+")
 
 
+BEGAN: Final = "began"
+"""Ending of the file that stands for a process until it has its first word, or ends in order without one."""
+
+
+class Silent(NamedTuple):
+    """A process that began and has not said a word."""
+
+    pid: int
+
+    def is_gone(self) -> bool:
+        """Whether it runs no more: killed, or ended by ``os._exit``."""
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            return False
+        try:  # dead, and its parent has not asked for it yet
+            with open(f"/proc/{self.pid}/stat", encoding="ascii", errors="replace") as file:
+                return file.read().rpartition(")")[2].split()[:1] == ["Z"]
+        except OSError:
+            return False
+
+
+Part = Report | ReportError | Silent
+
+
 def part_name(line: Iterable[int], start: int) -> str:
     """The name of this process's part: its ancestors' ids, and when it started (``perf_counter_ns`` of the machine)."""
     host = _PLAIN.sub("-", platform.node())[:60]
@@ -39,7 +66,7 @@ def is_for(name: str, process: int, since: int) -> bool:
     stem, dot, ending = name.rpartition(".")
     own, _, line = stem.rpartition("~")
     start = own.rpartition("-")[2]
-    if dot != "." or ending != "json" or not start.isdigit() or int(start) < since:
+    if dot != "." or ending not in {"json", BEGAN} or not start.isdigit() or int(start) < since:
         return False
     return str(process) in line.split("+")
 
@@ -49,21 +76,29 @@ def worth_keeping(report: Report) -> bool:
     return bool(report.findings or report.run.steps or report.notices or report.run.rank is not None)
 
 
-def read(folder: str, since: int, known: dict[str, Report | ReportError]) -> None:
+def read(folder: str, since: int, known: dict[str, Part]) -> None:
     """Read the parts of this process's descendants into ``known``; older words of the same process are replaced."""
     try:
         names = os.listdir(folder)
     except OSError:  # nobody had anything to say
         return
+    for name in [name for name, part in known.items() if isinstance(part, Silent)]:
+        del known[name]
     for name in names:
-        if is_for(name, os.getpid(), since):
-            try:
-                known[name] = Report.load(os.path.join(folder, name))
-            except ReportError as error:
-                known[name] = error
+        if not is_for(name, os.getpid(), since):
+            continue
+        if name.endswith(BEGAN):
+            pid = name.rpartition("~")[0].split("-")[-2]
+            if pid.isdigit() and f"{name.removesuffix(BEGAN)}json" not in names and Silent(int(pid)).is_gone():
+                known[name] = Silent(int(pid))
+            continue
+        try:
+            known[name] = Report.load(os.path.join(folder, name))
+        except ReportError as error:
+            known[name] = error
 
 
-def together(own: Report | None, parts: Iterable[Report | ReportError]) -> Report:
+def together(own: Report | None, parts: Iterable[Part]) -> Report:
     """One report of a process (None where it had nothing to say) and its children."""
     found = list(parts)
     merger = Merger()
@@ -75,6 +110,9 @@ def together(own: Report | None, parts: Iterable[Report | ReportError]) -> Repor
     for broken in found:
         if isinstance(broken, ReportError):
             merger.note("TWG905", str(broken))
+    silent = [part.pid for part in found if isinstance(part, Silent)]
+    if silent:
+        merger.note("TWG906", _unheard(silent))
     merged = _by_role(merger.report())
     cut = [part for part in reports if part.run.extra.get(UNFINISHED)]
     return replace(merged, blind_spots=(*merged.blind_spots, _cut_off(cut))) if cut else merged
@@ -120,6 +158,13 @@ def _cut_off(parts: list[Report]) -> str:
     names = [f"{process_name(_row(part))} (process {part.run.pid})" for part in parts[:_MOST_NAMED]]
     more = f" and {len(parts) - _MOST_NAMED} more" if len(parts) > _MOST_NAMED else ""
     return f"the last moments of processes that were killed, or still run: {', '.join(names)}{more}"
+
+
+def _unheard(pids: list[int]) -> str:
+    names = ", ".join(map(str, sorted(pids)[:_MOST_NAMED]))
+    more = f" and {len(pids) - _MOST_NAMED} more" if len(pids) > _MOST_NAMED else ""
+    which = "process" if len(pids) == 1 else "processes"
+    return f"{which} {names}{more}: killed, or ended by os._exit, before the first word"
 
 
 def _row(part: Report) -> Mapping[str, Any]:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _FILES: Final = ("report", "json", "baseline", "update_baseline", "simulate")
 """Options of whole programs; a test run has settings of its own for the first four."""
-_ACTS: Final = ("warn", "error")
 
 
 def defaults(config: pytest.Config) -> Config:
@@ -71,12 +70,7 @@ def check(config: Config) -> Config:
     Raises:
         ConfigError: if a level is set for what the same config does not look for.
     """
-    if config.writes == "off":
-        for name in ("mutation", "hazard"):
-            setting = getattr(config, name)
-            if setting is not None and setting.level in _ACTS:
-                never = f"{name}={str(setting)!r} can never fail: leave one of the two out"
-                raise ConfigError(f'writes="off" finds no {name}, so {never}')
+    config.check_sense()
     return config
 
 

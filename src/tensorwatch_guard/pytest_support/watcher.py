@@ -11,7 +11,7 @@ from ..current import LOCAL
 from ..guard import guard
 from ..levels import Setting
 from ..options import Config
-from ..policy.message import how_to_allow, source, violation_text, where
+from ..policy.message import source, violation_text, where
 from ..policy.violation import GuardViolation
 from ..running import RUNNING
 from ..words import KINDS
@@ -194,7 +194,6 @@ def _history(memory: np.ndarray[Any, Any], watching: guard | None) -> list[str]:
         lines += source(finding.site, "      ")
         if finding.advice:
             lines.append(f"  do: {finding.advice}")
-        lines.append(f"  {how_to_allow(finding)}")
     return lines or ["  where that began was not seen: open the guard before the memory is handed out"]
 
 

@@ -264,6 +264,6 @@ def merge_files(paths: Iterable[str | os.PathLike[str]]) -> tuple[Report, tuple[
         raise (
             wrong[0]
             if len(wrong) == 1
-            else ReportError(f"no report in {len(wrong)} files" if wrong else "no files")
+            else ReportError(f"no report in {len(wrong)} files" if wrong else "there is no report file (.json)")
         )
     return merger.report(), tuple(wrong)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..rules import worst
-from ..words import DIRECTIONS, KINDS, NOTHING, Finding, RunInfo, Severity, Site
+from ..words import DIRECTIONS, KINDS, NOTHING, SEVERITIES, Finding, RunInfo, Severity, Site
 
 if TYPE_CHECKING:
     import os
@@ -87,6 +87,11 @@ class Report:
     def __post_init__(self) -> None:
         if not self.totals:
             object.__setattr__(self, "totals", totals_of(self.findings))
+
+    def __repr__(self) -> str:
+        weights = [finding.severity for finding in self.findings if finding.allowed is None]
+        found = ", ".join(f"{weights.count(one)} {one}" for one in reversed(SEVERITIES) if one in weights)
+        return f"<Report of {self.run.steps} steps: {found or 'no findings'}; print() shows it>"
 
     # -- questions -----------------------------------------------------------------------------------------------------
 

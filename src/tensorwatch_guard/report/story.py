@@ -192,15 +192,17 @@ def _written(finding: Finding, mode: str) -> Scene:
     ends = interval(finding)
     writer = WRITER_WORDS.get(str(finding.details.get("writer")), "somebody")
     threads = [name for name in finding.threads if name != "MainThread"]
-    seen = "seen " if mode == "auto" and finding.details.get("exact") else ""
-    how_often = [seen + times(finding.count), steps(finding)]
+    sampled = mode == "auto" and finding.details.get("exact")
+    seen = ("seen " if finding.count == 1 else "seen about ") if sampled else ""
+    first = finding.details.get("first")
+    how_often = ["for the first time" if first else seen + times(finding.count), steps(finding)]
     if threads:
         how_often.append(f"in thread {', '.join(threads[:2])}")
     facts = [", ".join(part for part in how_often if part)]
     values = changed(finding.details)
     if values:
         facts.append(values)
-    if ends and mode != "exact":
+    if ends and mode != "exact" and not first:
         facts.append('guard(writes="exact") names the line')
     return Scene(f"written by {writer}", finding.site, ends, tuple(facts), finding.origin)
 

@@ -16,7 +16,7 @@ from .model import waits_of
 from .processes import process_lines, spread
 from .story import Scene, Story, order_of, stories, when
 from .terminal import Style
-from .verdict import clean_line, is_plain_note, verdict, weight
+from .verdict import BROKEN, clean_line, is_plain_note, untouched, verdict, weight
 from .wording import (
     number,
     origin,
@@ -97,7 +97,10 @@ class _Page:
             for severity in reversed(SEVERITIES)
             if severity != "note" and severity in weights
         ]
-        found = ", ".join(counts) or self.style.paint(clean_line(self.report), "good")
+        broken = sum(1 for notice in self.report.notices if notice.rule == BROKEN)
+        if broken and counts:
+            counts.append(self.style.paint(f"{plural(broken, 'level or limit', 'levels or limits')} broken", "error"))
+        found = ", ".join(counts) or self.style.paint(clean_line(self.report), "error" if broken else "good")
         self.lines.append(f"{self.style.paint(NAME, 'strong')}: {found}")
         run = self.report.run
         often = plural(run.steps, "step") if run.steps else "no steps seen"
@@ -139,7 +142,7 @@ class _Page:
 
     def left_out(self, count: int) -> None:
         if count > 0:
-            self.lines.append(f"  ... and {number(count)} more (verbose shows all)")
+            self.lines.append(f"  ... and {number(count)} more (tensorwatch-guard report -v FILE shows all)")
 
     def story(self, story: Story) -> None:
         rule = BY_ID.get(story.head.rule)
@@ -284,7 +287,7 @@ class _Page:
         self.labelled("not seen", self.report.blind_spots)
         cost = ""
         if run.overhead_s:
-            share = f" ({100 * run.overhead_s / run.duration_s:.1f} %)" if run.duration_s else ""
+            share = f" ({100 * run.overhead_s / run.duration_s:.1f}%)" if run.duration_s else ""
             cost = f"; the guard's own cost about {seconds(run.overhead_s)}{share}"
         self.labelled("watched", [f"{', '.join(run.layers)}; later writes: {run.writes}{cost}"])
         if any(waits_of(finding) and finding.blocked_s for finding in self.report.findings):
@@ -329,13 +332,18 @@ def _notice(notice: Notice) -> str:
 
 
 def _reads(reads: list[Finding]) -> str:
+    own = sum(f.count for f in reads if f.details.get("of"))
+    counts = f"{number(own)} of optimizers' own step counts, which stay on the host" if own else ""
+    reads = [f for f in reads if not f.details.get("of")]
+    if not reads:
+        return counts
     count, per_step = sum(f.count for f in reads), sum(f.per_step for f in reads)
     often = f", {rate(per_step)} a step" if per_step else ""
     places = plural(len({f.site for f in reads}), "place")
     top = max(reads, key=lambda f: f.count)
     return (
         f"{number(count)} of CPU tensors at {places}{often} (most: {place(top.site, function=False)}); "
-        "no wait today, each one waits once the tensor lives on an accelerator"
+        f"no wait today, each one waits once the tensor lives on an accelerator{counts and '; '}{counts}"
     )
 
 
@@ -350,7 +358,7 @@ def _aliases(aliases: list[Finding], report: Report) -> str:
     if unwatched:
         text += f"; of busy lines a sample was watched, {number(count - unwatched)} in all"
     if not written:
-        text += ", none written"
+        text += untouched(report)
     elif where:
         text += f"; never written: {where}"
     return text

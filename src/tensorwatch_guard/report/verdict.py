@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from .model import Report
 
 
+EVERYTHING: Final = "everything: "
+"""How the blind spot begins of a guard that was switched off."""
+BROKEN: Final = "TWG805"
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """``also`` is the other half: waits where memory comes first, further stories otherwise."""
@@ -114,6 +119,9 @@ def _write(story: Story) -> str:
 
 def clean_line(report: Report) -> str:
     """``nothing to mend (312 steps, 0 waits a step, 14 shared arrays, none written)``."""
+    switched_off = next((spot for spot in report.blind_spots if spot.startswith(EVERYTHING)), None)
+    if switched_off is not None:
+        return f"nothing was watched: {switched_off.removeprefix(EVERYTHING)}"
     steps, waits = report.run.steps, int(report.totals.get("blocking", 0))
     parts = [plural(steps, "step")] if steps else []
     parts.append(f"{rate(waits / steps) if waits else '0'} waits a step" if steps else plural(waits, "wait"))
@@ -125,7 +133,9 @@ def clean_line(report: Report) -> str:
     if allowed:
         parts.append(f"{number(allowed)} allowed")
     aborted = "; the run ended with an exception" if report.run.aborted else ""
-    return f"nothing to mend ({', '.join(parts)}{aborted})"
+    broken = sum(1 for notice in report.notices if notice.rule == BROKEN)
+    head = f"{plural(broken, 'level or limit', 'levels or limits')} broken" if broken else "nothing to mend"
+    return f"{head} ({', '.join(parts)}{aborted})"
 
 
 def is_plain_note(finding: Finding) -> bool:
@@ -138,5 +148,11 @@ def _shared(report: Report) -> str:
     shared = sum(finding.count for finding in report.findings if finding.kind == "alias")
     if not shared:
         return "no shared arrays"
-    written = any(finding.kind == "mutation" for finding in report.findings)
-    return f"{plural(shared, 'shared array')}{'' if written else ', none written'}"
+    return f"{plural(shared, 'shared array')}{untouched(report)}"
+
+
+def untouched(report: Report) -> str:
+    """What may be said of shared memory of which no write was found: nothing, where nobody looked."""
+    if any(finding.kind == "mutation" for finding in report.findings):
+        return ""
+    return ", writes were not looked for" if report.run.writes == "off" else ", none written"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _LONGEST_NAME: Final = 28
 _LONGEST_CALL: Final = 60
+_MOST_COPIES: Final = 3
 _READ: Final = re.compile(
     r"^(?P<name>.+?)\.(?:item|tolist)\(\)$|^(?:float|int|bool|complex)\((?P<inner>.+)\)$", re.DOTALL
 )
@@ -24,6 +25,7 @@ _MOVE: Final = re.compile(r"^(?P<name>.+?)\.(?:to|cuda|xpu)\(", re.DOTALL)
 _HOST_MADE: Final = re.compile(
     r"^torch\.(?P<make>randn|rand|randint|zeros|ones|full|empty|arange|eye|linspace)\(", re.DOTALL
 )
+_CONSTANT: Final = re.compile(r"^torch\.(?:as_tensor|tensor|asarray)\(\s*[\[(\d.-]")
 _STATE: Final = re.compile(r"[\w.\[\]]+\.state_dict\(\)")
 _IN_PLACE: Final = re.compile(r"^([\w.\[\]]+)\s*([-+*/@|&^%]|//|\*\*|<<|>>)=\s")
 _REDUCED: Final = re.compile(r"\.(?:sum|mean|max|min|norm|detach)\(\)$")
@@ -86,9 +88,15 @@ def _move(rule: Rule, finding: Finding) -> str:
     made = _HOST_MADE.match(source)
     if made:
         return f"make it on the device: torch.{made['make']}(..., device=device)"
+    if finding.details.get("pattern") == "constant":
+        return "the same values each time: copy them once, before the loop, or register them as a buffer of the module"
+    if _CONSTANT.match(source):
+        return "make it once, before the loop, or fill it there: torch.full, arange(..., device=device)"
     match = _MOVE.match(source)
     name = _short(match["name"]) if match else None
     pinned = finding.details.get("pinned")
+    if name is not None and "(" in name:
+        name = "its source"
     if name is None or pinned:
         return "the source is pinned already: pass non_blocking=True" if pinned else rule.remedy
     return f"pin {name} (DataLoader(pin_memory=True)) and pass non_blocking=True, or make it on the device"
@@ -130,6 +138,8 @@ def copy_of(site: Site | None) -> str:
     if "assign=True" in source:
         return "load_state_dict(..., assign=False)"
     method = ".copy()" if to_array else ".clone()"
+    if not source:
+        return "add .copy() to the array, or .clone() to the tensor, there"
     whole = site is not None and site.column is not None and source.endswith(")") and "\n" not in source
     return source + method if whole and len(source) <= _LONGEST_CALL else f"add {method} there"
 
@@ -139,10 +149,18 @@ def shared_at(finding: Finding) -> Related | None:
     return next((other for other in finding.related if other.role == "shared-by"), None)
 
 
+_REFILLED: Final = (
+    "a buffer, filled again on purpose? Then say so here (# tensorwatch: allow[mutation] refilled), and keep a .clone() of "
+    "what is to last"
+)
+
+
 def _mutation(rule: Rule, finding: Finding) -> str:
     began = shared_at(finding)
     if began is None or began.site is None:
         return rule.remedy
+    if finding.details.get("refilled"):
+        return _REFILLED
     order = copy_of(began.site)
     source = _source(finding)
     in_place = _IN_PLACE.match(source)
@@ -156,7 +174,10 @@ def _hazard(rule: Rule, finding: Finding) -> str:
     began = shared_at(finding)
     if finding.details.get("type") != "stale-gradient" or began is None or began.site is None:
         return rule.remedy
-    return f"write only after backward, or copy at hand-over: {copy_of(began.site)}"
+    if finding.details.get("refilled"):
+        return "write only after backward, or give the forward pass a copy: .clone()"
+    copies = dict.fromkeys(copy_of(other.site) for other in finding.related if other.role == "shared-by" and other.site)
+    return f"write only after backward, or copy at hand-over: {', and '.join(list(copies)[:_MOST_COPIES])}"
 
 
 def _refusal(rule: Rule, finding: Finding) -> str:
@@ -171,11 +192,18 @@ def _refusal(rule: Rule, finding: Finding) -> str:
     return rule.remedy
 
 
+def _inside(rule: Rule, finding: Finding) -> str:
+    if finding.via:
+        return rule.remedy
+    return "which operation it is says a run with ops=True (--ops); look for a variant that is given its sizes by the host"
+
+
 _BY_RULE: Final[dict[str, Callable[[Rule, Finding], str]]] = {
     "TWG101": _move,
     "TWG106": _stuck,
     "TWG201": _scalar,
     "TWG206": _sized,
+    "TWG211": _inside,
     "TWG401": _mutation,
     "TWG402": _mutation,
     "TWG403": _mutation,

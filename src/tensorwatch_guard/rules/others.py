@@ -153,6 +153,15 @@ ALLOWANCES: Final[tuple[Rule, ...]] = (
         "guard(ignore=...) said yes to them. They are in no figure of this report and break no level.",
         "run once without ignore= to see what it hides",
     ),
+    Rule(
+        "TWG805",
+        "broken",
+        "a level or a limit was broken",
+        "warning",
+        'guard(sync="error") or a limit such as sync=limit(1, per="step") forbids what happened there. The exception '
+        "that told it may have been caught, or the run may have gone on without it.",
+        "mend the place, raise the limit, or allow it there with a reason",
+    ),
 )
 
 OWN: Final[tuple[Rule, ...]] = (
@@ -199,5 +208,13 @@ OWN: Final[tuple[Rule, ...]] = (
         "warning",
         "The file is missing, broken or of another schema; its findings are not in this report.",
         "run again, or merge without it",
+    ),
+    Rule(
+        "TWG906",
+        "process-unheard",
+        "a process ended before its first word",
+        "note",
+        "It was killed, or called os._exit, before it had written its part of the report: what happened in it is not here.",
+        "see why it was killed; a process that returns, raises or calls sys.exit loses nothing",
     ),
 )
