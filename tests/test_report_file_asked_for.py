@@ -108,7 +108,9 @@ def test_the_first_event_when_it_is_due_writes_it(tmp_path: Path, monkeypatch: p
         assert SESSION.due_ns > REWRITE_NS
         one.tolist()
         assert len(ops(file)) == 3
+        assert "written while it ran" in str(Report.load(file))
     assert len(ops(file)) == 4
+    assert "written while it ran" not in str(Report.load(file))
 
 
 def test_reads_alone_are_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

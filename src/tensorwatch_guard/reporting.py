@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from .options import KILL_SWITCH, is_killed
 from .policy.broken import broken
 from .policy.stale import stale_allowances, vanished, without_ignored
 from .words import RunInfo
+
+UNFINISHED: Final = "unfinished"
+"""In ``run``: the process may have gone on after this was written."""
 
 if TYPE_CHECKING:
     from .guard import guard
@@ -59,6 +63,11 @@ def report_of(session: Session, asked: guard, collector: Collector, since: int, 
         blind_spots=_blind_spots(session, asked, traced=traced),
         notices=(*_notices(session, collector), *(Notice(*remark) for remark in remarks)),
     )
+
+
+def on_the_way(report: Report) -> Report:
+    """The same, marked as what was known while the program ran: all that a killed run leaves."""
+    return replace(report, run=replace(report.run, extra={**report.run.extra, UNFINISHED: True}))
 
 
 def without_findings(session: Session, asked: guard, collector: Collector, fault: Exception, *, traced: bool) -> Report:

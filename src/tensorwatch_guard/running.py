@@ -107,7 +107,7 @@ class Running:
         from .printing import write_file
 
         for collector, opened in list(self._files.items()):
-            write_file(self.report_of(opened, collector), opened.config.json)
+            write_file(reporting.on_the_way(self.report_of(opened, collector)), opened.config.json)
 
     def before_close(self, closing: guard, collector: Collector, frame: FrameType | None) -> None:
         """The last look at shared memory while the guard still listens."""

@@ -16,9 +16,10 @@ from dataclasses import replace
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
+from ..reporting import UNFINISHED
 from ..running import RUNNING
 from .clock import CLOCK, SECOND
-from .parts import BEGAN, UNFINISHED, part_name, worth_keeping
+from .parts import BEGAN, part_name, worth_keeping
 from .roles import role
 
 if TYPE_CHECKING:

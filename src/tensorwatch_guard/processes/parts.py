@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ..report.merge import Merger
 from ..report.model import Report, ReportError
 from ..report.processes import process_name
+from ..reporting import UNFINISHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from ..words import Finding
 
-UNFINISHED: Final = "unfinished"
-"""In ``run``: the process may have gone on after it wrote this."""
 _ADDED: Final = ("steps", "duration_s", "waits", "blocked_s")
 _MOST_NAMED: Final = 8
 _PLAIN: Final = re.compile(r"[^\w.-]+")

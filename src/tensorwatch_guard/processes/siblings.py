@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Final
 
 from .. import ranks
 from ..report.model import Report, ReportError
+from ..reporting import UNFINISHED
 from ..values import file_for
 from .clock import CLOCK, SECOND
 from .family import is_alive
-from .parts import UNFINISHED, together
+from .parts import together
 
 if TYPE_CHECKING:
     from ..guard import guard

@@ -109,6 +109,8 @@ class _Page:
             parts.append(f"rank {run.rank}" + (f" of {run.world_size}" if run.world_size else ""))
         if run.aborted:
             parts.append("ended with an exception: the report holds what ran until then")
+        if run.extra.get("unfinished"):
+            parts.append("written while it ran: what came after is not in it")
         text = ", ".join(part for part in parts if part not in {"", "-"})
         self.lines += [self.style.paint(line, "dim") for line in self.style.wrap(text)]
 

@@ -133,6 +133,7 @@ def clean_line(report: Report) -> str:
     if allowed:
         parts.append(f"{number(allowed)} allowed")
     aborted = "; the run ended with an exception" if report.run.aborted else ""
+    aborted += "; written while it ran" if report.run.extra.get("unfinished") else ""
     broken = sum(1 for notice in report.notices if notice.rule == BROKEN)
     head = f"{plural(broken, 'level or limit', 'levels or limits')} broken" if broken else "nothing to mend"
     return f"{head} ({', '.join(parts)}{aborted})"
