@@ -109,6 +109,9 @@ def _stuck(rule: Rule, finding: Finding) -> str:
 
 
 def _sized(rule: Rule, finding: Finding) -> str:
+    node = finding.details.get("backward")  # of which the line of ``backward()`` says nothing
+    if node:
+        return f"{node}: where the forward pass indexed, keep the shape there, torch.where(mask, x, 0)"
     return _SIZES.get(finding.op, rule.remedy)
 
 
@@ -203,6 +206,7 @@ _BY_RULE: Final[dict[str, Callable[[Rule, Finding], str]]] = {
     "TWG106": _stuck,
     "TWG201": _scalar,
     "TWG206": _sized,
+    "TWG207": _sized,
     "TWG211": _inside,
     "TWG401": _mutation,
     "TWG402": _mutation,
