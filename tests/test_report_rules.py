@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from report_samples import Samples
+from tensorwatch_guard.cli import main
 from tensorwatch_guard.operations import OPERATIONS
 from tensorwatch_guard.rules import BY_ID, RULES, advice, rule_for, severity_of
 from tensorwatch_guard.words import KINDS, Finding, Site
@@ -228,3 +229,14 @@ def test_an_in_place_operation_is_shown_its_copying_form(tmp_path: Path):
         related=samples.write(alias).related,
     )
     assert "image = image / ..." in mutation.advice
+
+
+def test_the_command_line_explains_rules(capsys: pytest.CaptureFixture[str]):
+    assert main(["rules", "twg501"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("TWG501 stale-gradient (error): ")
+    assert "  to allow it: # tensorwatch: allow[hazard] your reason" in told
+    assert main(["rules"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [rule.id for rule in RULES]
+    assert main(["rules", "TWG999"]) == 1
+    assert "there is no rule TWG999" in capsys.readouterr().err

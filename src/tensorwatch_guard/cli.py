@@ -1,4 +1,4 @@
-"""The command line: ``tensorwatch-guard run | report | diff | doctor``, the same as ``python -m tensorwatch_guard``.
+"""The command line: ``tensorwatch-guard run | report | diff | rules | doctor``, the same as ``python -m tensorwatch_guard``.
 
 Exit codes: of ``run`` the program's own first, then 1 where the command or the guard failed, 2 where a level or a
 limit was broken; elsewhere 0, 1 and 2 in the same sense. What a command needs is imported when it runs.
@@ -78,6 +78,7 @@ def _parser() -> _Parser:
     _add_run(commands)
     _add_report(commands)
     _add_diff(commands)
+    _add_rules(commands)
     _add_doctor(commands)
     return parser
 
@@ -251,6 +252,29 @@ def _diff(given: argparse.Namespace) -> int:
     style = style_of(sys.stdout)
     print(style.fit(found.text(style)))
     return VIOLATED if found.failing(sorts) else FINE
+
+
+# -- rules -----------------------------------------------------------------------------------------------------
+
+
+def _add_rules(commands: Any) -> None:
+    rules = commands.add_parser(
+        "rules", help="what the rules mean, and how to mend", description="Explain rules; without one, list them."
+    )
+    rules.add_argument("rules", nargs="*", metavar="TWGnnn", help="which rules")
+    rules.set_defaults(command=_rules, parser=rules)
+
+
+def _rules(given: argparse.Namespace) -> int:
+    from .rules import BY_ID, RULES
+    from .rules.page import explained, listed
+
+    wanted = [name.upper() for name in given.rules]
+    for name in wanted:
+        if name not in BY_ID:
+            return _failed(f"there is no rule {name}{hint(name, BY_ID)}; all of them: tensorwatch-guard rules")
+    print("\n\n".join(explained(BY_ID[name]) for name in wanted) or "\n".join(map(listed, RULES)))
+    return FINE
 
 
 # -- doctor ----------------------------------------------------------------------------------------------------

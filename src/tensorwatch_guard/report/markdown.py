@@ -107,7 +107,7 @@ def _rest(report: Report) -> list[str]:
     lines += [f"- not seen: {escaped(sentence(spot))}" for spot in report.blind_spots]
     run = report.run
     watched = escaped(f"{', '.join(run.layers)}; later writes: {run.writes}")
-    lines.append(f"- watched: {watched}; rules: docs/rules.md")
+    lines.append(f"- watched: {watched}; rules: `tensorwatch-guard rules TWGnnn`")
     return [*lines, "", "</details>"]
 
 

@@ -295,7 +295,7 @@ class _Page:
         if any(waits_of(finding) and finding.blocked_s for finding in self.report.findings):
             self.labelled("blocked*", ["host time inside the call: an upper bound of the wait"])
         self.labelled(
-            "rules", ["docs/rules.md: why, how to mend; to allow: # tensorwatch: allow[sync] reason"]
+            "rules", ["tensorwatch-guard rules TWGnnn: why, how to mend; to allow: # tensorwatch: allow[sync] reason"]
         )
 
 

@@ -52,6 +52,19 @@ def _paragraph(rule: Rule) -> str:
     return "\n".join(lines) + "\n"
 
 
+def listed(rule: Rule) -> str:
+    """A rule in one line."""
+    return f"{rule.id}  {rule.severity:<8}  {rule.title}"
+
+
+def explained(rule: Rule) -> str:
+    """A rule for a terminal: what it means, why, how to mend it and how to allow it."""
+    lines = [f"{rule.id} {rule.slug} ({rule.severity}): {rule.title}", f"why: {rule.why}", f"do: {rule.remedy}"]
+    if rule.allow:
+        lines.append(f"to allow it: # tensorwatch: allow[{rule.allow}] your reason")
+    return "\n".join(f"{'  ' if at else ''}{line}" for at, line in enumerate(lines))
+
+
 def page() -> str:
     """The whole page as Markdown."""
     parts, chapters = [_HEAD], list(_CHAPTERS)
