@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,11 +27,17 @@ for turn in range(6):
 """
 
 
-def test_a_hazard_speaks_of_the_line_that_was_found(tmp_path: Path) -> None:
-    (tmp_path / "train.py").write_text(PROGRAM)
+def found_in(program: str, folder: Path) -> list[dict[str, Any]]:
+    """The findings of a program that runs by itself, under the default."""
+    (folder / "train.py").write_text(program)
     command = [sys.executable, "-m", "tensorwatch_guard", "run", "--json", "report.json", "train.py"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    findings = json.loads((tmp_path / "report.json").read_text())["findings"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    findings: list[dict[str, Any]] = json.loads((folder / "report.json").read_text())["findings"]
+    return findings
+
+
+def test_a_hazard_speaks_of_the_line_that_was_found(tmp_path: Path) -> None:
+    findings = found_in(PROGRAM, tmp_path)
     (hazard,) = [one for one in findings if one["kind"] == "hazard"]
     (mutation,) = [one for one in findings if one["kind"] == "mutation"]
     assert (mutation["site"]["line"], mutation["details"]["exact"], mutation["severity"]) == (9, True, "error")
@@ -75,10 +82,7 @@ for turn in range(40):
 
 
 def test_a_buffer_that_is_filled_again_is_not_to_be_copied_and_breaks_no_gradient(tmp_path: Path) -> None:
-    (tmp_path / "train.py").write_text(STAGING)
-    command = [sys.executable, "-m", "tensorwatch_guard", "run", "--json", "report.json", "train.py"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    findings = json.loads((tmp_path / "report.json").read_text())["findings"]
+    findings = found_in(STAGING, tmp_path)
     (mutation,) = [one for one in findings if one["kind"] == "mutation"]
     assert (mutation["site"]["line"], mutation["details"]["refilled"]) == (10, True)
     assert "copy at hand-over" not in mutation["advice"]

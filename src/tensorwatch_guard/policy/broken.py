@@ -19,10 +19,9 @@ def broken(collector: Collector, found: tuple[Finding, ...]) -> Iterator[Remark]
     if policy is None:
         return
     told: set[str] = set()
-    by_tally = {(finding.kind, finding.op, finding.site): finding for finding in found if finding.allowed is None}
+    by_id = {finding.id: finding for finding in reversed(found) if finding.allowed is None}
     for tally, reason in list(policy.broken.values()):
-        last = tally.into or tally
-        finding = by_tally.get((last.kind, last.op, last.trail.site))
+        finding = policy.finding_in(by_id, tally)
         if finding is not None and finding.id not in told and not policy.lets_pass(finding):
             told.add(finding.id)
             yield Remark("TWG805", f"{finding.op}: {reason}", finding.site)

@@ -21,7 +21,7 @@ from .message import violation_text
 from .violation import GuardViolation, TensorWatchWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from ..collector import Collector, Tally
     from ..current import Here
@@ -154,6 +154,11 @@ class Policy:
         known = self.baseline is not None and self.baseline.knows(finding)
         return known or ignored(self.session, self.config, finding)
 
+    def finding_in(self, by_id: Mapping[str, Finding], tally: Tally) -> Finding | None:
+        """The finding of a report that a tally is part of; the tally's own where it is in none."""
+        told = tally.into or tally
+        return by_id.get(identity(told.kind, told.op, told.trail, told.extra)) or self.finding(tally)
+
     def finding(self, tally: Tally) -> Finding | None:
         """The finding that a tally is so far."""
         steps = self.session.steps.now - self.collector.first
@@ -280,8 +285,7 @@ class Policy:
         found: dict[str, tuple[Finding, str]] = {}
         by_id = {finding.id: finding for finding in reversed(report.findings) if finding.allowed is None}
         for tally, reason in wanted:
-            told = tally.into or tally
-            finding = by_id.get(identity(told.kind, told.op, told.trail, told.extra)) or self.finding(tally)
+            finding = self.finding_in(by_id, tally)
             if finding is not None and not self.lets_pass(finding):
                 found.setdefault(finding.id, (finding, reason))
         for finding, reason in self.elsewhere:

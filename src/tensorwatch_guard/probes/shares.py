@@ -17,6 +17,7 @@ from ..current import LOCAL, PLAIN, Tensor, function_mode_on, is_real, on_cpu
 from ..operations import Operation
 from ..routes import busy_trail
 from ..session import SESSION, Session
+from ..sharing.attention import EVERYWHERE
 from ..sharing.owners import (
     BorrowedOwner,
     Owner,
@@ -135,7 +136,8 @@ def _short(row: Operation, long_way: Hook, *, to_array: bool, keywords: bool = F
 def _is_followed(memory: Memory, frame: FrameType) -> bool:
     """Whether what is handed out there is followed, or an interval that is followed ends there."""
     try:
-        return memory.attention.is_for(SESSION.trail(frame).key)
+        attention = memory.attention
+        return attention.places is EVERYWHERE or attention.is_for(SESSION.trail(frame).key)
     except Exception as error:
         SESSION.fault("share", error)
         return True

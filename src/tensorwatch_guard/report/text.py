@@ -16,7 +16,7 @@ from .model import waits_of
 from .processes import process_lines, spread
 from .story import Scene, Story, order_of, stories, when
 from .terminal import Style
-from .verdict import BROKEN, clean_line, is_plain_note, untouched, verdict, weight
+from .verdict import broken_levels, clean_line, is_plain_note, untouched, verdict, weight
 from .wording import (
     number,
     origin,
@@ -97,9 +97,9 @@ class _Page:
             for severity in reversed(SEVERITIES)
             if severity != "note" and severity in weights
         ]
-        broken = sum(1 for notice in self.report.notices if notice.rule == BROKEN)
+        broken = broken_levels(self.report)
         if broken and counts:
-            counts.append(self.style.paint(f"{plural(broken, 'level or limit', 'levels or limits')} broken", "error"))
+            counts.append(self.style.paint(broken, "error"))
         found = ", ".join(counts) or self.style.paint(clean_line(self.report), "error" if broken else "good")
         self.lines.append(f"{self.style.paint(NAME, 'strong')}: {found}")
         run = self.report.run

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EVERYTHING: Final = "everything: "
 """How the blind spot begins of a guard that was switched off."""
-BROKEN: Final = "TWG805"
+_BROKEN: Final = "TWG805"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +134,13 @@ def clean_line(report: Report) -> str:
         parts.append(f"{number(allowed)} allowed")
     aborted = "; the run ended with an exception" if report.run.aborted else ""
     aborted += "; written while it ran" if report.run.extra.get("unfinished") else ""
-    broken = sum(1 for notice in report.notices if notice.rule == BROKEN)
-    head = f"{plural(broken, 'level or limit', 'levels or limits')} broken" if broken else "nothing to mend"
-    return f"{head} ({', '.join(parts)}{aborted})"
+    return f"{broken_levels(report) or 'nothing to mend'} ({', '.join(parts)}{aborted})"
+
+
+def broken_levels(report: Report) -> str:
+    """``1 level or limit broken``; empty where none was."""
+    broken = sum(1 for notice in report.notices if notice.rule == _BROKEN)
+    return f"{plural(broken, 'level or limit', 'levels or limits')} broken" if broken else ""
 
 
 def is_plain_note(finding: Finding) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import sys
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
 
@@ -49,7 +49,8 @@ class Onlookers:
         started = perf_counter_ns()
         if known or (known is not None and self._is_spent(started)):
             return known
-        found = self._known[place] = _seen(storage, region, holders, behind)
+        with torch._C.DisableTorchFunction():  # tensors of a type of the user's are among those that are asked
+            found = self._known[place] = _seen(storage, region, holders, behind)
         self._spent_ns += perf_counter_ns() - started
         return found
 
@@ -61,7 +62,8 @@ class Onlookers:
         started = perf_counter_ns()
         if self._is_spent(started):
             return self._exports.get(place, 1)
-        found = self._exports[place] = _exports(storage)
+        with torch._C.DisableTorchFunction():
+            found = self._exports[place] = _exports(storage)
         self._spent_ns += perf_counter_ns() - started
         return found
 
@@ -69,26 +71,40 @@ class Onlookers:
         return self._spent_ns > GRACE_NS + SHARE * (now - self._started)
 
 
-def _exports(storage: Any) -> int:
-    there = _tensors_on(storage)
-    counts = [_holders(one) for one in there]  # ahead of any ``_base``
-    bases = [base._cdata for one in there if one._is_view() and (base := one._base) is not None]
-    return sum(max(count - 1 - bases.count(one._cdata), 0) for one, count in zip(there, counts, strict=True))
+class _Uses(NamedTuple):
+    """A tensor on a storage: its holders, its views among the others, and its names in Python."""
+
+    tensor: torch.Tensor
+    holders: int
+    views: int
+    names: int
 
 
-def _seen(storage: Any, region: Region, holders: int, behind: set[int]) -> bool:
+def _uses(storage: Any) -> tuple[list[_Uses], int]:
+    """The tensors on a storage that can be asked, and how many there are with those that only their views hold."""
     there = _tensors_on(storage)
     counts = [_holders(one) for one in there]  # ahead of any ``_base``, which is one more
     # the list, the name in the loop, and the question
     names = [sys.getrefcount(one) - 3 for one in there]
     bases = [base._cdata for one in there if one._is_view() and (base := one._base) is not None]
-    if len({one._cdata for one in there} | set(bases)) < holders:
+    views = [bases.count(one._cdata) for one in there]
+    uses = [_Uses(*use) for use in zip(there, counts, views, names, strict=True)]
+    return uses, len({one._cdata for one in there} | set(bases))
+
+
+def _exports(storage: Any) -> int:
+    return sum(max(use.holders - 1 - use.views, 0) for use in _uses(storage)[0])
+
+
+def _seen(storage: Any, region: Region, holders: int, behind: set[int]) -> bool:
+    uses, known = _uses(storage)
+    if known < holders:
         return True  # a graph, or C++, has it as well
     own = int(_keeps_objects())
-    for one, count, named in zip(there, counts, names, strict=True):
-        views = bases.count(one._cdata)
-        nobodys = views > 0 and count - own <= views and named <= 1  # its views keep it, it has no name any more
-        if not nobodys and id(one) not in behind and overlapping(region_of(one), region) is not False:
+    for use in uses:
+        # its views keep it, it has no name any more
+        nobodys = use.views > 0 and use.holders - own <= use.views and use.names <= 1
+        if not nobodys and id(use.tensor) not in behind and overlapping(region_of(use.tensor), region) is not False:
             return True
     return False
 
