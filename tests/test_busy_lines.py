@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import re
+import sys
+import threading
+from operator import methodcaller
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
-from tensorwatch_guard import guard
+from tensorwatch_guard import allow, guard
 from tensorwatch_guard.report.model import Report
 
 
@@ -90,3 +97,161 @@ def test_through_a_library_the_same_holds() -> None:
     (alias,) = g.report.aliases
     assert alias.count == 1000
     assert 550 < alias.details["unwatched"] < 680
+
+
+SETTLED = 4000
+"""More events than a line needs to be counted and nothing else."""
+
+
+@pytest.mark.parametrize("read", [methodcaller("item"), float, bool], ids=["item", "float", "bool"])
+def test_reads_of_a_settled_line_are_all_counted(read: Any) -> None:
+    one = torch.ones(1)
+    with guard(report=False) as g:
+        for _ in range(SETTLED):
+            read(one)
+    assert [finding.count for finding in g.report.reads] == [SETTLED]
+
+
+def test_aliases_of_a_settled_line_are_all_counted() -> None:
+    tensor, array = torch.ones(4), np.ones(4, np.float32)
+    with guard(report=False) as g:
+        for _ in range(SETTLED):
+            tensor.numpy()
+        for _ in range(SETTLED):
+            torch.from_numpy(array)
+        for _ in range(SETTLED):
+            torch.as_tensor(array)
+    assert [(alias.count, alias.bytes) for alias in g.report.aliases] == [(SETTLED, SETTLED * 16)] * 3
+
+
+def test_what_a_settled_line_copies_is_not_counted() -> None:
+    shared, copied = np.ones(4, np.float32), np.ones(4, np.float64)
+    with guard(report=False) as g:
+        for turn in range(SETTLED):
+            torch.as_tensor(copied if turn > 2000 and turn % 2 else shared, dtype=torch.float32)
+    (alias,) = g.report.aliases
+    assert alias.count == sum(not (turn > 2000 and turn % 2) for turn in range(SETTLED))
+
+
+def test_each_thread_counts_its_own() -> None:
+    tensor = torch.ones(1)
+
+    def run() -> None:
+        for _ in range(SETTLED):
+            tensor.item()
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    with guard(report=False) as g:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sum(finding.count for finding in g.report.reads) == 4 * SETTLED
+
+
+def through_a_library(tmp_path: Path) -> Any:
+    """A module of a library that reads and shares."""
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    (folder / "busy_library.py").write_text(
+        "def read(tensor):\n    return tensor.item()\n\n\n"
+        "def deeper(tensor):\n    return read(tensor)\n\n\n"
+        "def shown(tensor):\n    return tensor.detach().numpy()\n"
+    )
+    sys.path.insert(0, str(folder))
+    try:
+        return importlib.import_module("busy_library")
+    finally:
+        sys.path.remove(str(folder))
+        sys.modules.pop("busy_library", None)
+
+
+def test_another_line_of_the_users_behind_a_settled_one_is_found(tmp_path: Path) -> None:
+    library, one = through_a_library(tmp_path), torch.ones(1)
+    with guard(report=False) as g:
+        for _ in range(SETTLED):
+            library.read(one)
+        library.read(one) + 1
+        for _ in range(SETTLED):
+            library.read(one)
+    assert sorted(finding.count for finding in g.report.reads) == [1, SETTLED, SETTLED]
+
+
+def test_memory_handed_out_once_by_a_settled_line_is_watched(tmp_path: Path) -> None:
+    """A helper of a library that everything calls, and at the end of an epoch one line that keeps what it gives."""
+    library, layer, history = through_a_library(tmp_path), torch.nn.Linear(2, 2), []
+    with guard(report=False) as g:
+        for _ in range(3):
+            for _ in range(SETTLED):
+                library.shown(layer.weight)
+            history.append(library.shown(layer.weight))
+            with torch.no_grad():
+                layer.weight += 1
+    assert {alias.count for alias in g.report.aliases} == {3 * SETTLED, 3}
+    assert {one.site.source for finding in g.report.mutations for one in finding.related if one.role == "shared-by"} == {
+        "library.shown(layer.weight)"
+    }
+
+
+def test_two_lines_in_turn_are_told_apart(tmp_path: Path) -> None:
+    library, one = through_a_library(tmp_path), torch.ones(1)
+    with guard(report=False) as g:
+        for _ in range(SETTLED):
+            library.read(one)
+            library.deeper(one)
+            library.deeper(one)
+    assert sorted(finding.count for finding in g.report.reads) == [SETTLED, SETTLED, SETTLED]
+
+
+def test_a_settled_line_still_refuses_and_tells(tmp_path: Path) -> None:
+    one, two = torch.ones(1), torch.ones(2)
+    with guard(report=False) as g, contextlib.suppress(RuntimeError):
+        for turn in range(SETTLED):
+            (two if turn == SETTLED - 1 else one).item()
+    assert [finding.count for finding in g.report.refusals] == [1]
+    assert [finding.count for finding in g.report.reads] == [SETTLED - 1]
+
+
+def test_who_comes_in_later_hears_of_it() -> None:
+    one = torch.ones(1)
+
+    def read() -> None:
+        one.item()
+
+    with guard(report=False) as outer:
+        for _ in range(SETTLED):
+            read()
+        with guard(report=False) as inner:
+            for _ in range(10):
+                read()
+        for _ in range(10):
+            read()
+    assert [finding.count for finding in inner.report.reads] == [10]
+    assert [finding.count for finding in outer.report.reads] == [SETTLED + 20]
+
+
+def test_allowed_reads_of_a_settled_line_are_allowed() -> None:
+    one = torch.ones(1)
+
+    def read() -> None:
+        one.item()
+
+    with guard(report=False) as g:
+        for _ in range(SETTLED):
+            read()
+        with allow("read", reason="a test"):
+            for _ in range(10):
+                read()
+    assert sorted((finding.count, finding.allowed) for finding in g.report.reads) == [(10, "a test"), (SETTLED, None)]
+
+
+def test_a_write_of_a_settled_line_is_found() -> None:
+    """It is only watched now and then, as before; once it was found the line is followed."""
+    arrays = [np.zeros(16, np.float32) for _ in range(4)]
+    with guard(report=False) as g:
+        for turn in range(3 * SETTLED):
+            tensor = torch.from_numpy(arrays[turn % 4])
+            if turn > 2 * SETTLED:
+                arrays[turn % 4] += 1
+            del tensor
+    assert [finding.site.source for finding in g.report.mutations if finding.site] == ["arrays[turn % 4] += 1"]

@@ -240,6 +240,24 @@ def test_in_a_torch_function_of_the_users(x: torch.Tensor, device: str) -> None:
     assert seen(lambda: mine.tolist()) == [(kind, "Tensor.item", 1), (kind, "Tensor.tolist", 1)]  # noqa: PLW0108
 
 
+@pytest.mark.parametrize("name", ["item", "numpy", "__float__"])
+def test_a_watched_method_is_itself(name: str) -> None:
+    """Programs ask in a ``__torch_function__`` which function it is, by ``is``; dictionaries made before ask by ``==``."""
+    known = {getattr(torch.Tensor, name): name}
+    asked: list[tuple[bool, str | None]] = []
+
+    class Asking(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if getattr(func, "__name__", "") == name:
+                asked.append((func is getattr(torch.Tensor, name), known.get(func)))
+            return super().__torch_function__(func, types, args, kwargs or {})
+
+    with guard(report=False):
+        getattr(torch.ones(1).as_subclass(Asking), name)()
+    assert asked == [(True, name)]
+
+
 def test_in_a_function_mode_of_the_users(x: torch.Tensor, device: str) -> None:
     total = x.sum()
 

@@ -65,7 +65,9 @@ class Tally:
         "op",
         "owner",
         "passed",
+        "sample_at",
         "serial",
+        "size",
         "threads",
         "trail",
         "unit_bytes",
@@ -112,6 +114,10 @@ class Tally:
         """Its reads are passed over in ``sharing/passes.py``."""
         self.passed = 0
         """Aliases that were counted and not watched."""
+        self.size = 0
+        """Bytes of the last alias that was looked at: a settled line's are all taken for as large."""
+        self.sample_at = 0
+        """The first of its reads after this many is timed."""
         self.watch_at = 0
         """Aliases before this one are not watched: see ``sharing/sampling.py``."""
 

@@ -17,6 +17,7 @@ from .sites import TORCH
 if TYPE_CHECKING:
     from .collector import Collector, Shard, Tally
     from .operations import Operation
+    from .routes import Busy, Instruction
     from .sites import Trail
 
 Tensor = torch.Tensor
@@ -60,8 +61,8 @@ class Here:
     """One thread's state. ``busy`` is set while our own code runs torch or NumPy calls that must not be seen."""
 
     __slots__ = (
-        "busy", "due", "generation", "kept", "name", "only", "open", "sample", "shards", "step_looks", "step_reads", "stepping",
-        "told", "traced",
+        "busy", "busy_lines", "due", "generation", "kept", "name", "only", "open", "sample", "shards", "step_looks",
+        "step_reads", "stepping", "told", "traced",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -85,6 +86,8 @@ class Here:
         self.shards: tuple[tuple[Shard, Collector], ...] = ()
         self.only: Shard | None = None
         """The shard, where there is one and nobody asks to hear of each event."""
+        self.busy_lines: dict[Instruction, Busy] = {}
+        """Instructions that make many watched calls, with the tallies in ``only`` that count them."""
         self.name = threading.current_thread().name
 
 

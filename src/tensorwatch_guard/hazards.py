@@ -121,6 +121,10 @@ class Hazards:
         while len(self.suspects) > MOST_SUSPECTS:
             self._held -= sum(_size(w.held) for w in self.suspects.pop(next(iter(self.suspects))))
 
+    def has_work(self) -> bool:
+        """Whether something was written that a graph may have saved."""
+        return bool(self.suspects) or not self._writes.data_views.is_quiet()
+
     def before_backward(self, at: Trail, roots: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor] | None) -> None:
         """Look for values that the graph saved before a write autograd did not see.
 

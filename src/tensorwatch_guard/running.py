@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from . import reporting, routes
+from . import reporting
 from .collector import Collector
 from .containment import suppress_faults, take_all
 from .memory import Memory
@@ -198,12 +198,11 @@ class Running:
     def _begin(self, writes: str) -> None:
         if self._install is None or not self._install.in_place:
             forget()
-            routes.forget()
         session = self.session
         session.reset()
         session.look_for_devices()
         session.memory = Memory(session, writes)
-        session.pace = session.memory.writes.pace
+        session.pace, session.attention = session.memory.writes.pace, session.memory.attention
         PATTERNS.clear()
         if self._install is None:
             self._install = installation()
@@ -298,6 +297,7 @@ def _nothing() -> None:
 
 def _grants(current: Any) -> None:
     SESSION.grants = current
+    SESSION.generation += 1  # what threads know of busy lines is of before
 
 
 RUNNING: Final = Running()

@@ -17,6 +17,8 @@ import torch
 
 from .collector import Collector, Shard, Tally
 from .current import LOCAL, Happening, Here
+from .routes import remember
+from .sharing.attention import Attention
 from .sharing.pace import Pace
 from .sites import FILES, Trail, from_signal_handler, trail
 from .steps import Steps
@@ -92,6 +94,8 @@ class Session:
         self.memory: Memory | None = None
         self.pace = Pace(0)
         """The memory's own."""
+        self.attention = Attention()
+        """The memory's own, too."""
         self.sharing = False
         """Some memory is shared now: events look at it."""
         self.past_counter = False
@@ -120,6 +124,7 @@ class Session:
         """Nobody listens any more. Cannot fail."""
         self.collectors = ()
         self.short_reads = self.short_shares = False
+        self.generation += 1
 
     def refresh(self, here: Here) -> None:
         """Give a thread its shards of the collectors that are open now."""
@@ -135,6 +140,7 @@ class Session:
             shards.append((shard, collector))
         here.shards = tuple(shards)
         here.only = shards[0][0] if len(shards) == 1 and shards[0][1].heed is None else None
+        here.busy_lines = {}
         here.generation = generation
 
     def reset(self) -> None:
@@ -266,9 +272,16 @@ class Session:
 
     def count_step_reads(self, here: Here, frame: FrameType) -> None:
         """An optimizer's step is over, called from there: what it read of its own step counts is one kind of read."""
-        at, count, here.step_reads = self.trail(frame), here.step_reads, 0
+        count, here.step_reads = here.step_reads, 0
         if here.generation != self.generation:
             self.refresh(here)
+        busy = here.busy_lines.get((STEP_COUNTS, id(frame.f_code), frame.f_lasti))
+        if busy is not None and busy.left and (known := busy.tally or busy.way(3)) is not None:
+            busy.left -= 1
+            known.count += count
+            known.last_step = self.steps.now
+            return
+        at = self.trail(frame)
         grant = self.grants.get() if self.grants is not None else None
         key = (STEP_READ, *at.key) if grant is None else ((STEP_READ, *at.key), grant)
         for shard, collector in here.shards:
@@ -278,6 +291,11 @@ class Session:
                 tally.unit_bytes, tally.grant, tally.details = STEP_BYTES, grant, {"of": STEP_COUNTS}
             tally.count += count
             tally.last_step = self.steps.now
+        if here.only is not None and grant is None:
+            counted = here.only[key]
+            busy = remember(here.busy_lines, STEP_COUNTS, frame, counted, None)
+            if busy is not None:
+                busy.settle(counted)
 
     def boundary(self, at: Trail, phase: int = 0, *, final: bool = False) -> None:
         """Everything shared is looked at. ``phase``: of the call that stands there, see ``sharing/moments.py``."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from ..operations import WATCHED, Operation
 from . import data, flights, moves, ops, reads, relocations, shares, spans, states, step_reads
-from .install import Hook, Installation
+from .install import Hook, Installation, MethodMaker
 
 MAKERS: Final[dict[str, Callable[[Operation], Hook]]] = {
     "read": reads.read,
@@ -29,16 +29,29 @@ MAKERS: Final[dict[str, Callable[[Operation], Hook]]] = {
 }
 
 
+METHODS: Final[dict[str, Callable[[Operation], MethodMaker | None]]] = {
+    "read": reads.read_method, "share": shares.share_method,
+}  # fmt: skip
+"""Of these kinds a short way may stand for the method itself."""
+
+
 def installation() -> Installation:
     """All call probes and spans, not yet in place."""
     hooks: list[tuple[str, Hook]] = []
     of_devices: list[tuple[str, Hook]] = []
     of_sources: list[tuple[str, Hook]] = []
+    methods: dict[Hook, MethodMaker] = {}
     for row in WATCHED:
         hook = MAKERS[row.probe or "absorb"](row)
+        method = METHODS[row.probe](row) if row.probe in METHODS else None
+        if method is not None:
+            methods[hook] = method
         some = of_devices if row.probe in ("move", "assign") else of_sources if row.probe == "write" else hooks
         some += [(target, hook) for target in row.targets]
     hooks += spans.SPANS
     taken = data.DataProbe()
     codes = {hook.__code__ for _, hook in (*hooks, *of_devices, *of_sources)} | ops.CODES | taken.codes | {step_reads.CODE}
-    return Installation(hooks, codes, others=(taken, step_reads.StepReads()), of_devices=of_devices, of_sources=of_sources)
+    codes |= {method(None).__code__ for method in methods.values()}
+    return Installation(
+        hooks, codes, others=(taken, step_reads.StepReads()), of_devices=of_devices, of_sources=of_sources, methods=methods,
+    )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _get_frame: Final = sys._getframe
 _compiler: Final = torch.compiler
-_tracing: Final = torch._C._get_tracing_state
+_tracing: Final = torch._C._is_tracing
 NAME: Final = "data"
 _NOTHING: Final[Any] = object()
 
@@ -103,7 +103,7 @@ def _is_open(tensor: Tensor) -> bool:
     """Whether a tensor has plain memory of the host that may be asked for."""
     return (
         not _compiler._is_compiling_flag
-        and _tracing() is None
+        and not _tracing()
         and tensor.is_cpu
         and tensor.layout is torch.strided
         and is_real(tensor)

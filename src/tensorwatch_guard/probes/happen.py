@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _get_frame: Final = sys._getframe
 _compiler: Final = torch.compiler
-_tracing: Final = torch._C._get_tracing_state
+_tracing: Final = torch._C._is_tracing
 
 
 _PYTHONS: Final = "cannot convert float"
@@ -180,7 +180,7 @@ def watched(
         frame = _get_frame(1)
         while FILES[frame.f_code.co_filename] == OWN and frame.f_back is not None:
             frame = frame.f_back  # a short way's probe sent it here
-        if _compiler._is_compiling_flag or _tracing() is not None:  # what we ask of tensors would be recorded
+        if _compiler._is_compiling_flag or _tracing():  # what we ask of tensors would be recorded
             if _compiler._is_compiling_flag:
                 pass_over_us()
             return stand_in(frame)(wrapped, args, kwargs)

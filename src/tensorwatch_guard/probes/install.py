@@ -1,7 +1,8 @@
 """Puts the probes of the operations table in place and takes them away again, leaving no trace.
 
 One install for the whole process; guards share it. Each probe is a ``wrapt.FunctionWrapper`` that pickles and copies as the
-function it stands for: bare wrappers break spawned DataLoaders, closures break ``torch.jit.script`` and Dynamo.
+function it stands for: bare wrappers break spawned DataLoaders, closures break ``torch.jit.script`` and Dynamo. The methods
+that are called most bind without wrapt, see ``bound.py``.
 """
 
 from __future__ import annotations
@@ -12,17 +13,30 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable
-from types import CodeType, ModuleType
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from functools import update_wrapper
+from types import (
+    CodeType,
+    FunctionType,
+    MappingProxyType,
+    MethodDescriptorType,
+    ModuleType,
+    WrapperDescriptorType,
+)
+from typing import Any, Final, Protocol, cast
 
 import torch
 import wrapt
 
+from .bound import Bound
 from .hiding import hide, pass_over_no_more
 
 Hook = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
+MethodMaker = Callable[[Any], Any]
+"""From a method of a class to the function that stands for it, and is called in its place with the instance first."""
 
+_METHODS: Final = frozenset({FunctionType, MethodDescriptorType, WrapperDescriptorType})
+"""Types of what is called with the instance first; anything else a class may hold binds in its own way."""
 _CACHES: Final = (
     ("torch.overrides", "get_ignored_functions"),
     ("torch.overrides", "get_default_nowrap_functions"),
@@ -69,6 +83,23 @@ class Probe(wrapt.FunctionWrapper[Any, Any]):
         return repr(self.__wrapped__)
 
 
+def _probe_of(original: Any, hook: Hook, method: MethodMaker | None, owner: Any) -> Probe:
+    """A probe of ``original``. With ``method`` instances bind to that: wrapt's own binding is half the price of a read."""
+    if method is None or type(original) not in _METHODS:
+        return Probe(original, hook)
+    call = update_wrapper(method(original), original)
+
+    class Quick(Probe):
+        def __get__(self, instance: Any, of: Any = None) -> Any:
+            if instance is not None:
+                return Bound(call, instance)
+            return of_class if of is owner else Probe.__get__(self, instance, of)
+
+    probe = Quick(original, hook)
+    of_class: Any = Probe.__get__(probe, None, owner)  # one and the same: ``func is torch.Tensor.item`` stays true
+    return probe
+
+
 class Layable(Protocol):
     """What is put in place together with the probes."""
 
@@ -84,13 +115,13 @@ class Handle:
 
     __slots__ = ("attribute", "before", "builtin", "owner", "probe")
 
-    def __init__(self, owner: Any, attribute: str, hook: Hook) -> None:
+    def __init__(self, owner: Any, attribute: str, hook: Hook, method: MethodMaker | None = None) -> None:
         self.owner = owner
         self.attribute = attribute
         self.builtin = _builtin_name(getattr(owner, attribute)) if isinstance(owner, ModuleType) else None
         _clear(owner, attribute)
         self.before = vars(owner).get(attribute, _NOTHING)
-        self.probe = wrapt.wrap_object(owner, attribute, Probe, (hook,))
+        self.probe = wrapt.wrap_object(owner, attribute, cast("type[Probe]", _probe_of), (hook, method, owner))
         if self.builtin is not None:
             torch.jit._builtins._register_builtin(self.probe, self.builtin)
 
@@ -167,10 +198,12 @@ class Installation:
         others: Iterable[Layable] = (),
         of_devices: Iterable[tuple[str, Hook]] = (),
         of_sources: Iterable[tuple[str, Hook]] = (),
+        methods: Mapping[Hook, MethodMaker] = MappingProxyType({}),
     ) -> None:
         self._hooks = _resolved(hooks)
         self._of_devices = _resolved(of_devices)
         self._of_sources = _resolved(of_sources)
+        self._methods = methods
         self._devices = self._sources = False
         self._codes = codes
         self._open = frozenset(open_to_dynamo)
@@ -216,7 +249,7 @@ class Installation:
         """Wrap every target."""
         try:
             for (owner, attribute), hook in self._hooks:
-                self._handles.append(Handle(owner, attribute, hook))
+                self._handles.append(Handle(owner, attribute, hook, self._methods.get(hook)))
             self._lay_of_devices()
             for other in self._others:
                 other.lay()

@@ -21,7 +21,7 @@ from .states import after_load, before_use
 from .torch_writes import around
 
 _get_frame: Final = sys._getframe
-_tracing: Final = torch._C._get_tracing_state
+_tracing: Final = torch._C._is_tracing
 
 
 def move(row: Operation) -> Hook:
@@ -31,7 +31,7 @@ def move(row: Operation) -> Hook:
 
     def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
-        if not session.devices and type(instance) in PLAIN and not function_mode_on() and _tracing() is None:
+        if not session.devices and type(instance) in PLAIN and not function_mode_on() and not _tracing():
             if instance.is_complex():  # dropping the imaginary part warns, at the innermost frame
                 return stand_in(_get_frame(1))(wrapped, args, kwargs)
             return wrapped(*args, **kwargs)  # nothing can move
@@ -61,7 +61,7 @@ def assign(row: Operation) -> Hook:
     def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
         if type(instance) in PLAIN and len(args) == 2 and not session.flying and not function_mode_on():  # noqa: SIM102
-            if type(args[1]) not in PLAIN or (_tracing() is None and args[1].device == instance.device):
+            if type(args[1]) not in PLAIN or (not _tracing() and args[1].device == instance.device):
                 return wrapped(*args, **kwargs)
         return long_way(wrapped, instance, args, kwargs)
 

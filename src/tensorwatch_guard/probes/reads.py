@@ -7,55 +7,103 @@ watched. Device tensors, subclasses and function modes take the long way.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from time import perf_counter_ns
-from types import BuiltinFunctionType, FrameType, MethodDescriptorType
+from types import BuiltinFunctionType, FrameType, MethodDescriptorType, MethodType
 from typing import Any, Final
 
 import torch
 
+from ..collector import Tally
 from ..current import LOCAL, PLAIN, Here, Tensor, function_mode_on, is_real, on_cpu
 from ..looks import after_read, unnoted
 from ..operations import Operation
-from ..routes import busy_trail
+from ..routes import Busy, remember
 from ..session import SAMPLE, SESSION, Session
-from ..sharing.sampling import PASSING, SEEN_OFTEN, is_often
+from ..sharing.sampling import PASSING, is_often
 from ..sites import FILES, USER, Trail
 from .happen import Outcome, refused, watched
-from .install import Hook
+from .install import Hook, MethodMaker
 from .stand_in import stand_in, strip
 
 _get_frame: Final = sys._getframe
 _BUILTIN: Final = frozenset({BuiltinFunctionType, MethodDescriptorType})
 """Functions in Python call others that are watched, too: one happening has to be open for both."""
 _compiler: Final = torch.compiler
-_tracing: Final = torch._C._get_tracing_state
+_tracing: Final = torch._C._is_tracing
 
 
 def read(row: Operation) -> Hook:
     """The probe of a read of the tensor itself."""
-    long_way = watched(row, _read_outcome)
-    if row.absorbs:
-        return long_way
-    session, local, name = SESSION, LOCAL, row.name
+    return watched(row, _read_outcome)
 
-    def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+
+def read_method(row: Operation) -> MethodMaker | None:
+    """What stands for the method itself, for the sake of busy lines. What reads as a whole has none."""
+    if row.absorbs:
+        return None
+    session, local, name, short = SESSION, LOCAL, row.name, _short(row)
+
+    def made(original: Any) -> Any:
+        def method(tensor: Any, *args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True
+            here = local.here
+            frame = _get_frame(1)
+            busy = here.busy_lines.get((name, id(frame.f_code), frame.f_lasti))
+            if (
+                busy is None
+                or not busy.left
+                or here.generation != session.generation
+                or type(tensor) not in PLAIN
+                or args
+                or kwargs
+                or function_mode_on()
+                or (tally := busy.tally or busy.way(2)) is None
+            ):
+                return short(original, here, frame, busy, tensor, args, kwargs)
+            try:
+                result = stand_in(frame)(original, (tensor,), kwargs) if tensor.requires_grad else original(tensor)
+            except Exception as error:
+                strip(error)
+                refused(row, frame, error, kwargs)
+                raise
+            busy.left -= 1
+            tally.count += 1
+            tally.last_step = session.steps.now
+            return result
+
+        return method
+
+    return made
+
+
+def _short(row: Operation) -> Callable[..., Any]:
+    """The short way of a read, for tensors in host memory."""
+    long_way = watched(row, _read_outcome)
+    session = SESSION
+
+    def short(original: Any, here: Here, frame: FrameType, busy: Busy | None, tensor: Any, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
-        if type(instance) not in PLAIN or not session.short_reads or function_mode_on():
-            return long_way(wrapped, instance, args, kwargs)
-        here = local.here
-        frame = _get_frame(1)
-        code = frame.f_code
-        if not instance.is_cpu or here.busy or _compiler._is_compiling_flag or _tracing() is not None:
-            return long_way(wrapped, instance, args, kwargs)
-        outer = here.open
-        if outer is not None and outer.swallows(row, instance, FILES[code.co_filename]):
-            return wrapped(*args, **kwargs)
+        if (
+            type(tensor) not in PLAIN
+            or not session.short_reads
+            or args
+            or kwargs
+            or here.busy
+            or function_mode_on()
+            or (session.devices and not tensor.is_cpu)
+            or _compiler._is_compiling_flag
+            or _tracing()
+        ):
+            return long_way(MethodType(original, tensor), tensor, args, kwargs)
+        if here.open is not None and here.open.swallows(row, tensor, FILES[frame.f_code.co_filename]):
+            return original(tensor)
         sampled = perf_counter_ns() if here.sample else 0
         if sampled:
             sampled -= perf_counter_ns()
         try:
             # reading what needs a gradient may warn, at the innermost frame
-            result = stand_in(frame)(wrapped, args, kwargs) if instance.requires_grad else wrapped(*args, **kwargs)
+            result = stand_in(frame)(original, (tensor,), kwargs) if tensor.requires_grad else original(tensor)
         except Exception as error:
             strip(error)
             refused(row, frame, error, kwargs)
@@ -63,35 +111,57 @@ def read(row: Operation) -> Hook:
         if sampled:
             sampled += perf_counter_ns()
         try:
-            at = None if FILES[code.co_filename] == USER else busy_trail(frame)
-            if at is not None and at[0] is None:
-                at = session.trail(frame)
-            # (name, *at.key), without the call
-            key = (name, id(code), frame.f_lasti) if at is None else (name, id(at[0]), at[1], id(at[2]), at[3])
-            only = here.only
-            tally = None if only is None or here.generation != session.generation or session.grants else only.get(key)
-            if tally is None:
-                count = _count(session, here, key, row, at or session.trail(frame), instance.element_size())
-            else:
-                count = tally.count = tally.count + 1
+            tally = None
+            if busy is not None and here.generation == session.generation:
+                tally = busy.found(3)
+            if tally is not None and (count := tally.count + 1) & PASSING:
+                tally.count = count
                 tally.last_step = session.steps.now
-                here.sample = not count & SAMPLE
-            if session.sharing:
-                often = count > SEEN_OFTEN and count & PASSING != 0
-                if often and tally is not None and session.pace.eased and not session.devices:
-                    if not tally.unnoted:
-                        unnoted(session, tally)
-                else:
-                    after_read(session, frame, instance, at, often)
-            if session.beat_at and perf_counter_ns() > session.beat_at:
-                session.pulse()
+                if session.sharing and not (tally.unnoted and session.pace.eased):
+                    _look_once(session, frame, tensor, tally)
+            else:
+                _told(session, here, row, frame, tensor, tally)
             if sampled:
+                here.sample = False
                 session.timed(sampled, SAMPLE + 1)
         except Exception as error:
-            session.fault(name, error)
+            session.fault(row.name, error)
         return result
 
-    return probe
+    return short
+
+
+def _told(session: Session, here: Here, row: Operation, frame: FrameType, tensor: Tensor, guess: Tally | None) -> None:
+    """A read is over: it is walked, counted and looks at memory. ``guess``: the tally that would count it without the walk."""
+    code = frame.f_code
+    at = None if FILES[code.co_filename] == USER else session.trail(frame)
+    # (name, *at.key), without the call
+    key = (row.name, id(code), frame.f_lasti) if at is None else (row.name, id(at[0]), at[1], id(at[2]), at[3])
+    only = here.only
+    tally = None if only is None or here.generation != session.generation or session.grants else only.get(key)
+    if tally is None:
+        count = _count(session, here, key, row, at or session.trail(frame), tensor.element_size())
+    else:
+        count = tally.count = tally.count + 1
+        tally.last_step = session.steps.now
+        if count >= tally.sample_at:
+            here.sample, tally.sample_at = True, count + SAMPLE + 1
+        busy = remember(here.busy_lines, row.name, frame, tally, guess)
+        if busy is not None:
+            looks = session.devices or (session.sharing and not (tally.unnoted and session.pace.eased))
+            busy.settle(tally, may=not looks)
+    if session.sharing:
+        after_read(session, frame, tensor, at, is_often(count))
+    if session.beat_at and perf_counter_ns() > session.beat_at:
+        session.pulse()
+
+
+def _look_once(session: Session, frame: FrameType, tensor: Tensor, tally: Tally) -> None:
+    """A busy line looks at the memory at hand; while the pace is eased it does not, which has to be known of it."""
+    if session.pace.eased and not session.devices:
+        unnoted(session, tally)
+    else:
+        after_read(session, frame, tensor, None if frame.f_code is tally.trail.code else tally.trail, True)
 
 
 def _read_outcome(session: Session, outcome: Outcome) -> None:
@@ -150,7 +220,7 @@ def look(row: Operation) -> Hook:
             or not session.collectors
             or _compiler._is_compiling_flag
             or function_mode_on()
-            or _tracing() is not None
+            or _tracing()
             or not is_real(subject)
         ):
             return long_way(wrapped, instance, args, kwargs)

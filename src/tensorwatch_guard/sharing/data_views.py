@@ -230,6 +230,10 @@ class DataViews:
         """See which were written through, so that the interval of each write is short."""
         self._settle(self._kept)
 
+    def is_quiet(self) -> bool:
+        """Whether nothing was written through any of them that ``events`` would tell."""
+        return not self._fresh and all(taken.probe._version == taken.told for taken in list(self._open.values()))
+
     def events(self) -> Iterator[Event]:
         """The writes that nobody has asked for yet."""
         self._settle(self._open)
