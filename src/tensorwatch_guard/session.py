@@ -291,7 +291,7 @@ class Session:
                 tally.unit_bytes, tally.grant, tally.details = STEP_BYTES, grant, {"of": STEP_COUNTS}
             tally.count += count
             tally.last_step = self.steps.now
-        if here.only is not None and grant is None:
+        if here.only is not None and self.grants is None:
             counted = here.only[key]
             busy = remember(here.busy_lines, STEP_COUNTS, frame, counted, None)
             if busy is not None:

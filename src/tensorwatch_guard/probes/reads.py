@@ -59,6 +59,7 @@ def read_method(row: Operation) -> MethodMaker | None:
                 or kwargs
                 or function_mode_on()
                 or (tally := busy.tally or busy.way(2)) is None
+                or (session.sharing and not (tally.unnoted and session.pace.eased))
             ):
                 return short(original, here, frame, busy, tensor, args, kwargs)
             try:
