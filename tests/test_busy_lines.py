@@ -7,6 +7,7 @@ import importlib
 import re
 import sys
 import threading
+import warnings
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -288,3 +289,23 @@ def test_a_settled_line_looks_again_once_memory_is_shared() -> None:
     del shared
     (mutation,) = g.report.mutations
     assert mutation.details["between"][1]["source"] == "one.item()"
+
+
+def test_a_settled_line_warns_where_it_stands_when_it_is_traced() -> None:
+    def scaled(x: torch.Tensor) -> torch.Tensor:
+        return x * x.sum().item() + torch.from_numpy(x.numpy())
+
+    x = torch.ones(3)
+
+    def warned() -> list[tuple[str, int]]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            torch.jit.trace(scaled, (x,), check_trace=False)
+        return [(one.filename, one.lineno) for one in caught if issubclass(one.category, torch.jit.TracerWarning)]
+
+    bare = warned()
+    assert bare
+    with guard(report=False):
+        for _ in range(SETTLED):
+            scaled(x)
+        assert warned() == bare

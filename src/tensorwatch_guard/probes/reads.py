@@ -58,6 +58,7 @@ def read_method(row: Operation) -> MethodMaker | None:
                 or args
                 or kwargs
                 or function_mode_on()
+                or _tracing()
                 or (tally := busy.tally or busy.way(2)) is None
                 or (session.sharing and not (tally.unnoted and session.pace.eased))
             ):

@@ -60,6 +60,7 @@ def to_array_method(row: Operation, long_way: Hook) -> MethodMaker:
                 or session.attention.awake
                 or args
                 or kwargs
+                or _tracing()
                 or (tally := busy.tally or busy.way(2)) is None
                 or tally.count + 1 >= tally.watch_at
             ):
@@ -121,6 +122,7 @@ def from_array(row: Operation, long_way: Hook, *, keywords: bool = False) -> Hoo
             or type(args[0]) is not np.ndarray
             or not args[0].flags.writeable
             or (keywords and function_mode_on())
+            or _tracing()
             or (tally := busy.tally or busy.way(2)) is None
             or tally.count + 1 >= tally.watch_at
         ):
