@@ -53,7 +53,7 @@ KERNEL = {
         *("_to_array_short.<locals>.short", "_from_array_short.<locals>.short", "_is_short", "_is_copied", "_is_followed"),
         *("_refused", "_count"),
     },
-    "probes/install.py": {"_probe_of.<locals>.Quick.__get__", "Installation.stop", "Installation.lift", "Handle.remove"},
+    "probes/install.py": {"_quick.<locals>.Quick.__get__", "Installation.stop", "Installation.lift", "Handle.remove"},
     "routes.py": {"Busy.way"},
     "probes/step_reads.py": {"StepReads.lift", "_counted"},
     "probes/data.py": {"_is_open", "_same", "_begin", "_end", "DataProbe.lift"},

@@ -14,7 +14,7 @@ import importlib.machinery
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from functools import update_wrapper
+from functools import lru_cache, update_wrapper
 from types import (
     CodeType,
     FunctionType,
@@ -87,17 +87,23 @@ def _probe_of(original: Any, hook: Hook, method: MethodMaker | None, owner: Any)
     """A probe of ``original``. With ``method`` instances bind to that: wrapt's own binding is half the price of a read."""
     if method is None or type(original) not in _METHODS:
         return Probe(original, hook)
+    probe: Any = _quick(method, original, owner)(original, hook)
+    probe._self_of_class = Probe.__get__(probe, None, owner)
+    return cast("Probe", probe)
+
+
+@lru_cache(maxsize=64)  # a class takes longer to make than a probe, and a guard may be entered often
+def _quick(method: MethodMaker, original: Any, owner: Any) -> Any:
     call = update_wrapper(method(original), original)
 
     class Quick(Probe):
         def __get__(self, instance: Any, of: Any = None) -> Any:
             if instance is not None:
                 return Bound(call, instance)
-            return of_class if of is owner else Probe.__get__(self, instance, of)
+            # one and the same: ``func is torch.Tensor.item`` stays true
+            return self._self_of_class if of is owner else Probe.__get__(self, instance, of)
 
-    probe = Quick(original, hook)
-    of_class: Any = Probe.__get__(probe, None, owner)  # one and the same: ``func is torch.Tensor.item`` stays true
-    return probe
+    return Quick
 
 
 class Layable(Protocol):
