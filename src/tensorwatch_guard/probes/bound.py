@@ -14,6 +14,8 @@ class Bound(partial[Any]):
     """Of a function with the original in ``__wrapped__``, and the instance."""
 
     __slots__ = ()
+    __module__: Any = None
+    """As of methods made in C; Dynamo, too, asks classes for it, and a property is no answer."""
 
     @property
     def _original(self) -> Any:
@@ -49,7 +51,3 @@ class Bound(partial[Any]):
     @property
     def __doc__(self) -> Any:  # type: ignore[override]
         return self._original.__doc__
-
-    @property
-    def __module__(self) -> Any:  # type: ignore[override]
-        return self._original.__module__

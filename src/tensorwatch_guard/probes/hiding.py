@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator
+from functools import _lru_cache_wrapper
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, Final
 
@@ -88,6 +89,7 @@ def _codes() -> Iterator[CodeType]:
 
 
 def _of(value: Any, module: str) -> Iterator[CodeType]:
+    value = value.__wrapped__ if isinstance(value, _lru_cache_wrapper) else value
     if isinstance(value, FunctionType):
         if value.__module__ == module:
             yield from _nested(value.__code__)
