@@ -138,7 +138,7 @@ def remember(
     elif guess is not None:
         busy.trusted = False
         busy.routes.clear()
-    elif busy.trusted and not HORIZONS:
+    elif busy.trusted and not HORIZONS and not tally.count % ENOUGH:  # of a line at changing depths not at each call
         busy.learn(frame, tally)
     return busy
 

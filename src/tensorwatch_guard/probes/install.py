@@ -97,6 +97,7 @@ def _quick(method: MethodMaker, original: Any, owner: Any) -> Any:
     call = update_wrapper(method(original), original)
 
     class Quick(Probe):
+        # hidden from Dynamo, see hiding.py: one that looked into it would lose the probe in a graph, without a word
         def __get__(self, instance: Any, of: Any = None) -> Any:
             if instance is not None:
                 return Bound(call, instance)

@@ -1,7 +1,8 @@
 """The short ways of calls that share small memory in the host, or copy there: no happening is opened.
 
 Three ways, of which the first that may is gone: a settled line's call is counted and no more; another is counted, and watched
-where it is its turn; what is more than that takes the long way of ``shares``.
+where it is its turn; what is more than that takes the long way of ``shares``. What is asked of a settled line stands in each
+probe, here and in ``reads``: a call more would cost as much as all that is saved.
 """
 
 from __future__ import annotations
