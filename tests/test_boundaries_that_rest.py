@@ -1,10 +1,14 @@
 """A long program of short steps: its boundaries look now and then, and what begins late is found all the same.
 
-That its line is found, too, is shown by ``cases/stale_late.py``.
+That its line is found, too, is shown by ``cases/stale_late.py`` and ``cases/write_known_then_new.py``.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +20,8 @@ from tensorwatch_guard import GuardViolation, Report, guard
 QUIET = 3000
 """Steps in which nothing is written: far more than what boundaries may spend at the start."""
 MANY = 600
+KNOWN = 4000
+"""Steps of that case before something new is written."""
 AFTERWARDS = 20
 """Steps after the first find: graphs are searched for as long as their own share of time lasts, see ``hazards.py``."""
 
@@ -75,6 +81,41 @@ def test_once_something_was_found_every_boundary_looks() -> None:
     last = max(mutation.last_step for mutation in report.mutations)
     assert sum(mutation.count for mutation in report.mutations) > last - first > 0
     assert all(hazard.details["certain"] for hazard in report.hazards)
+
+
+def test_what_is_known_by_its_line_keeps_nobody_awake(tmp_path: Path) -> None:
+    """In a child of its own: coverage holds ``sys.settrace``, and no line could be named."""
+    program, report = Path(__file__).parent / "cases" / "write_known_then_new.py", tmp_path / "report.json"
+    command = [sys.executable, "-m", "tensorwatch_guard", "run", "--json", str(report), str(program)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
+    assert done.returncode == 0, done.stderr
+    found = Report.load(report)
+    known = next(mutation for mutation in found.mutations if mutation.first_step == 0)
+    assert known.details["exact"]
+    assert known.last_step > KNOWN  # it was seen to the end,
+    assert known.count < known.last_step  # but not at each step
+    assert any("passed over" in notice.text for notice in found.notices)
+
+
+def test_a_guard_that_does_not_look_has_passed_over_nothing() -> None:
+    report = trained(between_forward_and_backward, mode="off")
+    assert not report.mutations
+    assert not [notice for notice in report.notices if "passed over" in notice.text]
+
+
+def test_a_nested_guard_that_asks_for_writes_gets_them() -> None:
+    array = np.zeros(4, np.float32)
+    parameter = torch.nn.Parameter(torch.ones(1))
+    with guard(report=False, writes="off") as outer:
+        (parameter * 2).sum().backward()
+        with guard(report=False, writes="check") as inner:
+            shared = torch.from_numpy(array)
+            for _ in range(3):
+                array += 1
+                (parameter * 2).sum().backward()
+    assert shared.shape == (4,)
+    assert inner.report.mutations
+    assert outer.report.mutations
 
 
 def test_what_rests_tells_nothing_that_is_not_there() -> None:

@@ -14,6 +14,7 @@ from .sharing.data_views import Event, is_saved
 from .sharing.graph import Stale, Suspect, Walk, sequence_number, walk
 from .sharing.ledger import Alias, Piece
 from .sharing.moments import Moment, Mutation, now, tick
+from .sharing.pace import PART
 from .sharing.restored import Held, Value
 from .sites import Trail
 
@@ -25,7 +26,9 @@ WRITE: Final = "write"
 PERHAPS: Final = "perhaps-written-by"
 """Beside writes that certainly made values stale: another one of which it is not known."""
 WALK_SHARE: Final = 0.02
-"""Part of wall time that looking through autograd graphs for stale values may take."""
+"""Part of wall time that looking through autograd graphs for stale values may take,"""
+EASED_SHARE: Final = WALK_SHARE * PART
+"""and while boundaries rest: what was written is known, and broke nothing new."""
 WALK_GRACE_NS: Final = 50_000_000
 MOST_SUSPECTS: Final = 256
 MOST_OF_ONE_PIECE: Final = 8
@@ -61,8 +64,8 @@ class Hazards:
         self._session = session
         self._writes = writes
         self.in_flight = InFlight(session)
-        self._started = perf_counter_ns()
-        self._walked_ns = 0
+        self._credit_ns = float(WALK_GRACE_NS)
+        self._credited = perf_counter_ns()
         self.walks_skipped = 0
         self.suspects: dict[int, list[Write]] = {}
         self._held = 0
@@ -122,8 +125,15 @@ class Hazards:
             self._held -= sum(_size(w.held) for w in self.suspects.pop(next(iter(self.suspects))))
 
     def has_work(self) -> bool:
-        """Whether something was written that a graph may have saved."""
-        return bool(self.suspects) or not self._writes.data_views.is_quiet()
+        """Whether something was written that a graph may have saved, and there is time to look. Asked before each backward."""
+        if self.suspects:
+            now_ns = perf_counter_ns()
+            self._credit_ns += (now_ns - self._credited) * (EASED_SHARE if self._writes.pace.eased else WALK_SHARE)
+            self._credited = now_ns
+            if self._credit_ns >= 0:
+                return True
+            self.walks_skipped += 1
+        return not self._writes.data_views.is_quiet()
 
     def before_backward(self, at: Trail, roots: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor] | None) -> None:
         """Look for values that the graph saved before a write autograd did not see.
@@ -132,16 +142,13 @@ class Hazards:
         """
         if self._writes.data_views:
             self._through_data()
-        if not self.suspects or not roots:
+        if not self.suspects or not roots or self._credit_ns < 0:
             return
         started = perf_counter_ns()
-        if self._walked_ns > WALK_GRACE_NS + WALK_SHARE * (started - self._started):
-            self.walks_skipped += 1
-            return
         writes = [write for known in self.suspects.values() for write in known]
         suspects = [Suspect(i, w.suspect.low, w.suspect.high, w.suspect.sequences) for i, w in enumerate(writes)]
         found = list(_still_changed(walk(roots, suspects, inputs), writes))
-        self._walked_ns += perf_counter_ns() - started
+        self._credit_ns -= perf_counter_ns() - started
         if found:
             self._stale(at, found, writes)
 

@@ -62,6 +62,8 @@ class Memory:
         self.telling.suspect, self.telling.in_flight = self.hazards.suspect, self.hazards.in_flight
         self.telling.passes = self.writes.passes
         self.states = States(lambda: session.steps.now)
+        if mode == "off":
+            self.writes.pace.never_look()
 
     def _moved(self, piece: Piece, moment: Moment) -> None:
         self.hazards.moved(piece, moment)
@@ -266,13 +268,16 @@ class Memory:
 
     def missed(self) -> str:
         """What of the shared memory was not compared, in words; empty where all of it was."""
-        missed = {**self.writes.contents.missed(), "boundaries_passed_over": self.writes.pace.rested}
+        rested = 0 if self.mode == "off" else self.writes.pace.rested
+        missed = {**self.writes.contents.missed(), "boundaries_passed_over": rested}
         parts = [f"{count:,} {name.replace('_', ' ')}" for name, count in missed.items() if count]
         return ", ".join(parts)
 
     def raise_mode(self, mode: str, moment: Moment) -> None:
         """A nested guard may ask for more than the one around it."""
         if MODES.index(mode) > MODES.index(self.mode):
+            if self.mode == "off":
+                self.writes.pace.begin()
             self.mode = mode
             self.writes.follow(mode)
 

@@ -56,6 +56,7 @@ class Telling:
         if mutation.unseen:
             self.suspect(mutation)
         if mutation.is_told:
+            self._seen_again(mutation)
             return
         before = mutation.since
 
@@ -97,6 +98,13 @@ class Telling:
             for alias in mutation.aliases:
                 tally.link("shared-by", "alias", alias.op, alias.trail)
         self._fold(mutation, tallies)
+
+    def _seen_again(self, mutation: Mutation) -> None:
+        """A write that is known by its line, seen from too far to tell it from others: it counts as that line's."""
+        intervals = [interval for case in mutation.cases for interval in self._cases.get(case, ())]
+        for line in {id(line): line for interval in intervals if (line := interval.into) is not None}.values():
+            line.count += 1
+            line.last_step = self._session.steps.now
 
     def _fold(self, mutation: Mutation, tallies: list[Tally]) -> None:
         """One bug is told once: an interval gives way to the line that was found in it."""

@@ -70,7 +70,7 @@ def _before_backward(session: Session, frame: FrameType, args: Any, kwargs: Any,
         return
     try:
         looks = session.sharing and not session.pace.rests(comes_first=True)
-        if not looks and not memory.hazards.has_work():
+        if not memory.hazards.has_work() and not looks:
             return
         trail, (roots, inputs) = session.trail(frame), _ends(args, kwargs, name)
     except Exception as error:

@@ -28,12 +28,17 @@ MOST_EXPLAINED: Final = 64
 """Exact writes of one piece that are kept in mind until its contents have been compared."""
 MOST_EVENTS: Final = 20
 """Writes told of one interval before following rests."""
+NEWS: Final = 3
+"""So many times an interval is news; one that was found more often and has no line keeps boundaries awake."""
 
 
 class Case:
     """One interval in which memory of one site was written: followed until its line is named, or given up."""
 
-    __slots__ = ("armed", "armed_at", "events", "from_key", "kind", "named", "patience", "places", "site", "to_key", "turns")
+    __slots__ = (
+        "armed", "armed_at", "events", "from_key", "kind", "named", "patience", "places", "seen", "site", "to_key", "turns",
+        "writers",
+    )  # fmt: skip
 
     def __init__(
         self, site: tuple[object, ...], kind: tuple[str, int], from_key: tuple[object, ...], to_key: tuple[object, ...]
@@ -50,6 +55,9 @@ class Case:
         self.armed_at = 0
         """Serial number of the event: of several looks in its course (each newborn that is adopted has one) none is a turn."""
         self.named = False
+        self.writers: set[Writer] = set()
+        """Who wrote in the lines it was named by."""
+        self.seen = 0
         self.patience = PATIENCE
 
     @property
@@ -150,7 +158,7 @@ class Escalation:
             if not write.exact or write.place is None:  # one of several lines: it will be found as an interval
                 self._writers[write.key] = moment.serial, write.writer
                 continue
-            told = self._tell(piece, write, self._name(piece, moment))
+            told = self._tell(piece, write, self._name(piece, moment, write.writer))
             known = self._explained.setdefault(write.key, [])
             if write.by == "lines":
                 known.append(Explained(write.first, write.last, moment.serial, None))
@@ -208,7 +216,28 @@ class Escalation:
                 if key not in self._cases and len(self._cases) < MOST_CASES and mutation.before.trail is not NOWHERE:
                     self._cases[key] = Case(*key)
                     self._rethink()
+                if key in self._cases:
+                    self._cases[key].seen += 1
         return keys
+
+    def is_news(self, keys: tuple[tuple[Any, ...], ...]) -> bool:
+        """Whether one of these intervals, by what ``found`` named them, was not found often yet."""
+        return any(key not in self._cases or self._cases[key].seen <= NEWS for key in keys)
+
+    def knows(self, mutation: Mutation) -> tuple[tuple[Any, ...], ...]:
+        """The intervals of the same memory that were named by a line, if that can have been this write's, too."""
+        sites, kind, who = {alias.trail.key for alias in mutation.aliases}, _kind_of(mutation.piece), mutation.writer
+        return tuple(
+            key for key, case in self._cases.items()
+            if case.named and case.site in sites and case.kind == kind and (who == "unknown" or who in case.writers)
+        )  # fmt: skip
+
+    def has_settled(self) -> bool:
+        """Whether nothing is followed, and for all memory that was written more than a few times some line is known."""
+        if self.mode != "auto" or self._attention.awake:
+            return False
+        known = {(case.site, case.kind) for case in self._cases.values() if case.named}
+        return all(case.seen <= NEWS or (case.site, case.kind) in known for case in self._cases.values())
 
     def gone(self, piece: Piece) -> None:
         """Its memory is about to go."""
@@ -227,7 +256,7 @@ class Escalation:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    def _name(self, piece: Piece, moment: Moment) -> tuple[tuple[Any, ...], ...]:
+    def _name(self, piece: Piece, moment: Moment, writer: Writer) -> tuple[tuple[Any, ...], ...]:
         """The armed intervals that a write to this piece explains: it was seen between their very ends."""
         sites, kind = {alias.trail.key for alias in list(piece.aliases.values())}, _kind_of(piece)
         key, last = moment.key, moment_of(self._seen(piece.key)).key
@@ -237,6 +266,7 @@ class Escalation:
                 continue
             if _is_at(key, case.to_key) or _is_at(last, case.from_key):
                 case.named = True
+                case.writers.add(writer)
                 case.events += 1
                 found.append(name)
         return tuple(found)

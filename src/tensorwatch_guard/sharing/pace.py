@@ -3,10 +3,14 @@
 A look with all that belongs to it takes some ten microseconds. A step of a small model takes a thousand, and has six
 boundaries: looking at each would cost more than looking may cost. So boundaries rest when their share of time is used up,
 until something was found. The one before a backward comes first: what it misses is a wrong gradient.
+
+A loop that writes shared memory in each turn would keep them awake for good. Once its lines are known and nothing new was
+found for a while they rest again, and what they then see is known, see ``Escalation.knows``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Final
 
@@ -19,6 +23,8 @@ START_NS: Final = 25_000_000
 """What may be spent before anything is saved up: a short program is looked at in full."""
 EARLY_NS: Final = 10_000_000
 """What reads may spend on looking as boundaries do: an interval of a short program is as short as its events allow."""
+AWAKE_NS: Final = 50_000_000
+"""What looks may take after something new was found, before boundaries rest again."""
 MOST_NS: Final = 5_000_000
 """Unused time is saved up to this."""
 RESERVE_NS: Final = 200_000
@@ -30,7 +36,10 @@ MOST_AT_ONCE_NS: Final = 500_000
 class Pace:
     """A share of wall time, spent by the looks of boundaries. ``until`` and ``until_first`` are on ``perf_counter_ns``."""
 
-    __slots__ = ("_credit", "_last", "_share", "early_ns", "eased", "last_rest", "rested", "until", "until_first", "woken")
+    __slots__ = (
+        "_credit", "_for_good", "_last", "_share", "early_ns", "eased", "last_rest", "may_rest_again", "rested", "until",
+        "until_first", "woken",
+    )  # fmt: skip
 
     def __init__(self, share: float) -> None:
         self._share = share * PART
@@ -50,6 +59,19 @@ class Pace:
         """The start is over and nothing was found: reads of busy lines, too, look at memory now and then only."""
         self.woken = NEVER
         """The serial number of the event from which on nothing rests."""
+        self.may_rest_again: Callable[[], bool] = bool
+        """Whether all that was found is known by its line; asked once nothing new was found for a while."""
+        self._for_good = False
+
+    def never_look(self) -> None:
+        """Nobody asks about later writes: boundaries rest until somebody does."""
+        self.until = self.until_first = NEVER
+        self.early_ns = 0
+
+    def begin(self) -> None:
+        """Somebody does."""
+        self.until = self.until_first = self.rested = 0
+        self.early_ns = EARLY_NS
 
     def rests(self, *, comes_first: bool = False) -> bool:
         """Whether a boundary that is reached now passes without a look."""
@@ -67,12 +89,24 @@ class Pace:
         self._last = now
         self._credit -= min(nanoseconds, MOST_AT_ONCE_NS)
         missing = RESERVE_NS - self._credit
-        if missing > 0 and self.woken == NEVER and self._share > 0:
+        if missing > 0 and self._share > 0 and (self.woken == NEVER or self._rests_again()):
             self.eased = True
             self.until = now + int(missing / self._share)
             self.until_first = now + max(int(-self._credit / self._share), 0)
 
-    def stay_awake(self) -> None:
-        """Something was found, or somebody is to be stopped by what is found: from now on nothing rests."""
+    def _rests_again(self) -> bool:
+        if self._for_good or not self.may_rest_again():
+            return False
+        self.woken = NEVER
+        return True
+
+    def wake(self) -> None:
+        """Something new was found: for a while nothing rests."""
         self.woken, self.eased = min(self.woken, tick()), False
         self.until = self.until_first = 0
+        self._credit = max(self._credit, float(AWAKE_NS))
+
+    def stay_awake(self) -> None:
+        """Everything is to be seen: from now on nothing rests."""
+        self._for_good = True
+        self.wake()

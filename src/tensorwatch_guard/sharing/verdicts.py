@@ -78,16 +78,22 @@ class Verdicts:
 
     def inexact(self, mutation: Mutation) -> None:
         """A write was found as an interval; in auto mode its line is looked for from now on."""
-        writes = self._writes
+        writes, escalation = self._writes, self._writes.escalation
         before, after = mutation.before, mutation.after
+        if escalation is not None and before.serial < writes.pace.last_rest:
+            known = escalation.knows(mutation)
+            if known:
+                self.tell(mutation._replace(is_told=True, cases=known))
+                return
         if not mutation.inside and before.trail.key != after.trail.key and writes.passes.turned(before, after):
             at = before.trail if after.trail.code is None else after.trail  # the guard's exit has no place
             mutation = mutation._replace(
                 before=before._replace(trail=at, phase=after.phase), after=after._replace(trail=at), turned_since=before.trail
             )
-        if writes.escalation is not None:
-            mutation = mutation._replace(cases=writes.escalation.found(mutation))
-        writes.pace.stay_awake()
+        if escalation is not None:
+            mutation = mutation._replace(cases=escalation.found(mutation))
+        if escalation is None or escalation.is_news(mutation.cases):
+            writes.pace.wake()
         self.tell(mutation)
 
     def exact(self, piece: Piece, write: Write, cases: tuple[tuple[Any, ...], ...]) -> Mutation | None:
@@ -102,7 +108,7 @@ class Verdicts:
         )
         change = Change(piece.key, write.first, write.last, write.before, write.after)
         piece.written += 1
-        self._writes.pace.stay_awake()
+        self._writes.pace.wake()
         told = Mutation(
             piece, change, write.writer, at, at, True, write.thread, tuple(piece.aliases.values()), write.by,
             write.sequence, write.writer != "torch", cases=cases,

@@ -85,6 +85,7 @@ class Writes:
                 mode, self.attention, lambda: self.ledger.pieces, self.verdicts.exact, self.verdicts.writer_now,
                 self.contents.seen,
             )
+            self.pace.may_rest_again = self.escalation.has_settled
         else:
             self.escalation.raise_to(mode)
         if mode == "exact":
