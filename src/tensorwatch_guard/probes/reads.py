@@ -29,6 +29,8 @@ from .stand_in import stand_in, strip
 _get_frame: Final = sys._getframe
 _BUILTIN: Final = frozenset({BuiltinFunctionType, MethodDescriptorType})
 """Functions in Python call others that are watched, too: one happening has to be open for both."""
+_SILENT: Final = frozenset({"Tensor.item"})
+"""Reads that never warn of what needs a gradient; ``float`` and its like do so once a process, at the innermost frame."""
 _compiler: Final = torch.compiler
 _tracing: Final = torch._C._is_tracing
 
@@ -42,7 +44,7 @@ def read_method(row: Operation) -> MethodMaker | None:
     """What stands for the method itself, for the sake of busy lines. What reads as a whole has none."""
     if row.absorbs:
         return None
-    session, local, name, short = SESSION, LOCAL, row.name, _short(row)
+    session, local, name, short, warns = SESSION, LOCAL, row.name, _short(row), row.name not in _SILENT
 
     def made(original: Any) -> Any:
         def method(tensor: Any, *args: Any, **kwargs: Any) -> Any:
@@ -64,7 +66,10 @@ def read_method(row: Operation) -> MethodMaker | None:
             ):
                 return short(original, here, frame, busy, tensor, args, kwargs)
             try:
-                result = stand_in(frame)(original, (tensor,), kwargs) if tensor.requires_grad else original(tensor)
+                if warns and tensor.requires_grad:
+                    result = stand_in(frame)(original, (tensor,), kwargs)
+                else:
+                    result = original(tensor)
             except Exception as error:
                 strip(error)
                 refused(row, frame, error, kwargs)
@@ -82,7 +87,7 @@ def read_method(row: Operation) -> MethodMaker | None:
 def _short(row: Operation) -> Callable[..., Any]:
     """The short way of a read, for tensors in host memory."""
     long_way = watched(row, _read_outcome)
-    session = SESSION
+    session, warns = SESSION, row.name not in _SILENT
 
     def short(original: Any, here: Here, frame: FrameType, busy: Busy | None, tensor: Any, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
@@ -104,8 +109,10 @@ def _short(row: Operation) -> Callable[..., Any]:
         if sampled:
             sampled -= perf_counter_ns()
         try:
-            # reading what needs a gradient may warn, at the innermost frame
-            result = stand_in(frame)(original, (tensor,), kwargs) if tensor.requires_grad else original(tensor)
+            if warns and tensor.requires_grad:
+                result = stand_in(frame)(original, (tensor,), kwargs)
+            else:
+                result = original(tensor)
         except Exception as error:
             strip(error)
             refused(row, frame, error, kwargs)
