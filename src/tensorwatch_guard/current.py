@@ -62,7 +62,7 @@ class Here:
 
     __slots__ = (
         "busy", "busy_lines", "due", "generation", "kept", "name", "only", "open", "sample", "shards", "step_looks",
-        "step_reads", "stepping", "told", "traced",
+        "step_reads", "stepping", "temporaries", "told", "traced",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -79,6 +79,8 @@ class Here:
         self.step_reads = 0
         self.step_looks = False
         """Whether shared memory is looked at around that step."""
+        self.temporaries = 0
+        """So many more of PyTorch's own short-lived aliases are passed without a question, see ``probes/temporaries.py``."""
         self.due: list[Any] = []
         """What policy has to say once our own work in this thread is done."""
         self.generation = -1

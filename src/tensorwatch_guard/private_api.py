@@ -111,6 +111,11 @@ PRIVATE: Final[tuple[PrivateName, ...]] = (
         "no boundary at a DataLoader's next batch",
     ),
     PrivateName(
+        "torch.utils.data._utils.collate.collate_numpy_array_fn",
+        "probes/temporaries.py",
+        "the tensors that a DataLoader makes of a batch's samples, and drops, are told as aliases",
+    ),
+    PrivateName(
         "torch._subclasses.fake_tensor.FakeTensor", "current.py", "fake tensors are seen as real ones"
     ),
     PrivateName("sys._current_frames", "sharing/at_once.py", "lines are not followed"),

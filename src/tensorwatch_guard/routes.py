@@ -106,13 +106,12 @@ class Busy:
         depths = _depths(frame, tally.trail)
         if depths is None:
             return
-        route = Route(tally, *depths)
-        for at, known in enumerate(self.routes):
-            if known.tally is tally:  # called from another depth now
-                self.routes[at] = route
-                return
-        if len(self.routes) < MOST_OF_ONE:
-            self.routes.append(route)
+        if any(known.tally is tally and (known.depth, known.origin_depth) == depths for known in self.routes):
+            return
+        if len(self.routes) < MOST_OF_ONE:  # of one line several, too: it may be called from several depths
+            self.routes.append(Route(tally, *depths))
+        else:
+            self.routes[tally.count // ENOUGH % MOST_OF_ONE] = Route(tally, *depths)
 
 
 def remember(

@@ -7,7 +7,7 @@ from typing import Final
 
 from ..operations import WATCHED, Operation
 from . import data, flights, moves, ops, reads, relocations, shares, spans, states, step_reads
-from .install import Hook, Installation, MethodMaker
+from .install import Hook, Installation, Maker
 
 MAKERS: Final[dict[str, Callable[[Operation], Hook]]] = {
     "read": reads.read,
@@ -29,10 +29,10 @@ MAKERS: Final[dict[str, Callable[[Operation], Hook]]] = {
 }
 
 
-METHODS: Final[dict[str, Callable[[Operation], MethodMaker | None]]] = {
-    "read": reads.read_method, "share": shares.share_method,
+SHORT_WAYS: Final[dict[str, Callable[[Operation], Maker | None]]] = {
+    "read": reads.read_method, "share": shares.share_directly, "build": shares.build_directly,
 }  # fmt: skip
-"""Of these kinds a short way may stand for the method itself."""
+"""Of these kinds a short way may stand for the function itself."""
 
 
 def installation() -> Installation:
@@ -40,18 +40,18 @@ def installation() -> Installation:
     hooks: list[tuple[str, Hook]] = []
     of_devices: list[tuple[str, Hook]] = []
     of_sources: list[tuple[str, Hook]] = []
-    methods: dict[Hook, MethodMaker] = {}
+    makers: dict[Hook, Maker] = dict(spans.SHORT_WAYS)
     for row in WATCHED:
         hook = MAKERS[row.probe or "absorb"](row)
-        method = METHODS[row.probe](row) if row.probe in METHODS else None
-        if method is not None:
-            methods[hook] = method
+        make = SHORT_WAYS[row.probe](row) if row.probe in SHORT_WAYS else None
+        if make is not None:
+            makers[hook] = make
         some = of_devices if row.probe in ("move", "assign") else of_sources if row.probe == "write" else hooks
         some += [(target, hook) for target in row.targets]
     hooks += spans.SPANS
     taken = data.DataProbe()
     codes = {hook.__code__ for _, hook in (*hooks, *of_devices, *of_sources)} | ops.CODES | taken.codes | {step_reads.CODE}
-    codes |= {method(None).__code__ for method in methods.values()}
+    codes |= {make(None).__code__ for make in makers.values()}
     return Installation(
-        hooks, codes, others=(taken, step_reads.StepReads()), of_devices=of_devices, of_sources=of_sources, methods=methods,
+        hooks, codes, others=(taken, step_reads.StepReads()), of_devices=of_devices, of_sources=of_sources, makers=makers,
     )

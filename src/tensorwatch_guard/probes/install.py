@@ -1,8 +1,8 @@
 """Puts the probes of the operations table in place and takes them away again, leaving no trace.
 
 One install for the whole process; guards share it. Each probe is a ``wrapt.FunctionWrapper`` that pickles and copies as the
-function it stands for: bare wrappers break spawned DataLoaders, closures break ``torch.jit.script`` and Dynamo. The methods
-that are called most bind without wrapt, see ``bound.py``.
+function it stands for: bare wrappers break spawned DataLoaders, closures break ``torch.jit.script`` and Dynamo. What is called
+most is called without wrapt: methods by ``bound.py``, functions by a ``__call__`` of their own.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from .bound import Bound
 from .hiding import hide, pass_over_no_more
 
 Hook = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
-MethodMaker = Callable[[Any], Any]
-"""From a method of a class to the function that stands for it, and is called in its place with the instance first."""
+Maker = Callable[[Any], Any]
+"""From a function, or a method of a class, to what is called in its place: with the same arguments, the instance first."""
 
 _METHODS: Final = frozenset({FunctionType, MethodDescriptorType, WrapperDescriptorType})
 """Types of what is called with the instance first; anything else a class may hold binds in its own way."""
@@ -83,18 +83,20 @@ class Probe(wrapt.FunctionWrapper[Any, Any]):
         return repr(self.__wrapped__)
 
 
-def _probe_of(original: Any, hook: Hook, method: MethodMaker | None, owner: Any) -> Probe:
-    """A probe of ``original``. With ``method`` instances bind to that: wrapt's own binding is half the price of a read."""
-    if method is None or type(original) not in _METHODS:
+def _probe_of(original: Any, hook: Hook, make: Maker | None, owner: Any) -> Probe:
+    """A probe of ``original``. What ``make`` makes is called in its place: wrapt's own call is half the price of a read."""
+    if make is None or (isinstance(owner, type) and type(original) not in _METHODS):
         return Probe(original, hook)
-    probe: Any = _quick(method, original, owner)(original, hook)
+    if not isinstance(owner, type):
+        return cast("Probe", _called(make, original)(original, hook))
+    probe: Any = _quick(make, original, owner)(original, hook)
     probe._self_of_class = Probe.__get__(probe, None, owner)
     return cast("Probe", probe)
 
 
 @lru_cache(maxsize=64)  # a class takes longer to make than a probe, and a guard may be entered often
-def _quick(method: MethodMaker, original: Any, owner: Any) -> Any:
-    call = update_wrapper(method(original), original)
+def _quick(make: Maker, original: Any, owner: Any) -> Any:
+    call = update_wrapper(make(original), original)
 
     class Quick(Probe):
         # hidden from Dynamo, see hiding.py: one that looked into it would lose the probe in a graph, without a word
@@ -105,6 +107,14 @@ def _quick(method: MethodMaker, original: Any, owner: Any) -> Any:
             return self._self_of_class if of is owner else Probe.__get__(self, instance, of)
 
     return Quick
+
+
+@lru_cache(maxsize=64)
+def _called(make: Maker, original: Any) -> Any:
+    class Called(Probe):
+        __call__ = staticmethod(make(original))
+
+    return Called
 
 
 class Layable(Protocol):
@@ -122,13 +132,13 @@ class Handle:
 
     __slots__ = ("attribute", "before", "builtin", "owner", "probe")
 
-    def __init__(self, owner: Any, attribute: str, hook: Hook, method: MethodMaker | None = None) -> None:
+    def __init__(self, owner: Any, attribute: str, hook: Hook, make: Maker | None = None) -> None:
         self.owner = owner
         self.attribute = attribute
         self.builtin = _builtin_name(getattr(owner, attribute)) if isinstance(owner, ModuleType) else None
         _clear(owner, attribute)
         self.before = vars(owner).get(attribute, _NOTHING)
-        self.probe = wrapt.wrap_object(owner, attribute, cast("type[Probe]", _probe_of), (hook, method, owner))
+        self.probe = wrapt.wrap_object(owner, attribute, cast("type[Probe]", _probe_of), (hook, make, owner))
         if self.builtin is not None:
             torch.jit._builtins._register_builtin(self.probe, self.builtin)
 
@@ -205,12 +215,12 @@ class Installation:
         others: Iterable[Layable] = (),
         of_devices: Iterable[tuple[str, Hook]] = (),
         of_sources: Iterable[tuple[str, Hook]] = (),
-        methods: Mapping[Hook, MethodMaker] = MappingProxyType({}),
+        makers: Mapping[Hook, Maker] = MappingProxyType({}),
     ) -> None:
         self._hooks = _resolved(hooks)
         self._of_devices = _resolved(of_devices)
         self._of_sources = _resolved(of_sources)
-        self._methods = methods
+        self._makers = makers
         self._devices = self._sources = False
         self._codes = codes
         self._open = frozenset(open_to_dynamo)
@@ -256,7 +266,7 @@ class Installation:
         """Wrap every target."""
         try:
             for (owner, attribute), hook in self._hooks:
-                self._handles.append(Handle(owner, attribute, hook, self._methods.get(hook)))
+                self._handles.append(Handle(owner, attribute, hook, self._makers.get(hook)))
             self._lay_of_devices()
             for other in self._others:
                 other.lay()

@@ -23,12 +23,12 @@ from ..session import SAMPLE, SESSION, Session
 from ..sharing.sampling import PASSING, is_often
 from ..sites import FILES, USER, Trail
 from .happen import Outcome, refused, watched
-from .install import Hook, MethodMaker
+from .install import Hook, Maker
 from .stand_in import stand_in, strip
 
 _get_frame: Final = sys._getframe
 _BUILTIN: Final = frozenset({BuiltinFunctionType, MethodDescriptorType})
-"""Functions in Python call others that are watched, too: one happening has to be open for both."""
+"""Functions in Python call others that are watched, too, which are not to be seen: one happening is one finding."""
 _SILENT: Final = frozenset({"Tensor.item"})
 """Reads that never warn of what needs a gradient; ``float`` and its like do so once a process, at the innermost frame."""
 _compiler: Final = torch.compiler
@@ -40,7 +40,7 @@ def read(row: Operation) -> Hook:
     return watched(row, _read_outcome)
 
 
-def read_method(row: Operation) -> MethodMaker | None:
+def read_method(row: Operation) -> Maker | None:
     """What stands for the method itself, for the sake of busy lines. What reads as a whole has none."""
     if row.absorbs:
         return None
@@ -66,10 +66,8 @@ def read_method(row: Operation) -> MethodMaker | None:
             ):
                 return short(original, here, frame, busy, tensor, args, kwargs)
             try:
-                if warns and tensor.requires_grad:
-                    result = stand_in(frame)(original, (tensor,), kwargs)
-                else:
-                    result = original(tensor)
+                needs = warns and tensor.requires_grad
+                result = stand_in(frame)(original, (tensor,), kwargs) if needs else original(tensor)
             except Exception as error:
                 strip(error)
                 refused(row, frame, error, kwargs)
@@ -109,10 +107,7 @@ def _short(row: Operation) -> Callable[..., Any]:
         if sampled:
             sampled -= perf_counter_ns()
         try:
-            if warns and tensor.requires_grad:
-                result = stand_in(frame)(original, (tensor,), kwargs)
-            else:
-                result = original(tensor)
+            result = stand_in(frame)(original, (tensor,), kwargs) if warns and tensor.requires_grad else original(tensor)
         except Exception as error:
             strip(error)
             refused(row, frame, error, kwargs)
@@ -129,7 +124,7 @@ def _short(row: Operation) -> Callable[..., Any]:
                 if session.sharing and not (tally.unnoted and session.pace.eased):
                     _look_once(session, frame, tensor, tally)
             else:
-                _told(session, here, row, frame, tensor, tally)
+                _told(session, here, row, frame, tensor, tally, tensor.element_size())
             if sampled:
                 here.sample = False
                 session.timed(sampled, SAMPLE + 1)
@@ -140,7 +135,9 @@ def _short(row: Operation) -> Callable[..., Any]:
     return short
 
 
-def _told(session: Session, here: Here, row: Operation, frame: FrameType, tensor: Tensor, guess: Tally | None) -> None:
+def _told(
+    session: Session, here: Here, row: Operation, frame: FrameType, tensor: Tensor, guess: Tally | None, unit_bytes: int
+) -> None:
     """A read is over: it is walked, counted and looks at memory. ``guess``: the tally that would count it without the walk."""
     code = frame.f_code
     at = None if FILES[code.co_filename] == USER else session.trail(frame)
@@ -149,7 +146,7 @@ def _told(session: Session, here: Here, row: Operation, frame: FrameType, tensor
     only = here.only
     tally = None if only is None or here.generation != session.generation or session.grants else only.get(key)
     if tally is None:
-        count = _count(session, here, key, row, at or session.trail(frame), tensor.element_size())
+        count = _count(session, here, key, row, at or session.trail(frame), unit_bytes)
     else:
         count = tally.count = tally.count + 1
         tally.last_step = session.steps.now
@@ -220,7 +217,6 @@ def look(row: Operation) -> Hook:
         subject = instance if instance is not None else (args[0] if args else None)
         if (
             type(subject) not in PLAIN
-            or type(wrapped) not in _BUILTIN
             or session.devices
             or session.every_read
             or (session.sharing and session.memory_strict)
@@ -234,12 +230,16 @@ def look(row: Operation) -> Hook:
         ):
             return long_way(wrapped, instance, args, kwargs)
         frame = _get_frame(1)
+        here.busy = type(wrapped) not in _BUILTIN
         try:
             result = stand_in(frame)(wrapped, args, kwargs)  # some of these warn
         except Exception as error:
+            here.busy = False  # a refusal is told
             strip(error)
             refused(row, frame, error, kwargs)
             raise
+        finally:
+            here.busy = False
         try:
             if when == "always" or (callable(when) and when(args if instance is None else (instance, *args), kwargs)):
                 _looked(session, here, row, frame, subject)
@@ -271,11 +271,18 @@ def _count(session: Session, here: Here, key: tuple[object, ...], row: Operation
 
 def _looked(session: Session, here: Here, row: Operation, frame: FrameType, tensor: Any) -> None:
     """The short way of a look: counted like a read."""
+    busy = here.busy_lines.get((row.name, id(frame.f_code), frame.f_lasti))
+    tally, passes = None, False
+    if busy is not None and here.generation == session.generation:
+        tally = busy.found(3)
+        passes = busy.left > 0
+        busy.left -= passes
+    if tally is not None and (passes or (tally.count + 1) & PASSING):
+        tally.count += 1
+        tally.last_step = session.steps.now
+        if session.sharing and not (tally.unnoted and session.pace.eased):
+            _look_once(session, frame, tensor, tally)
+        return
     started = perf_counter_ns()
-    at = session.trail(frame)
-    count = _count(session, here, (row.name, id(at[0]), at[1], id(at[2]), at[3]), row, at)
-    if session.sharing:
-        after_read(session, frame, tensor, at, is_often(count))
-    if session.beat_at and started > session.beat_at:
-        session.pulse()
+    _told(session, here, row, frame, tensor, tally, 0)
     session.timed(started)

@@ -24,10 +24,10 @@ from ..sharing.owners import (
     region_of,
 )
 from .happen import Outcome, watched
-from .install import Hook, MethodMaker
+from .install import Hook, Maker
 from .moves import transfer
 from .patterns import PATTERNS
-from .short_shares import TO_HOST, TO_TENSOR, copying, from_array, to_array_method
+from .short_shares import TO_HOST, TO_TENSOR, copied, copying, from_array, to_array_method
 
 _TO_BUFFER: Final = "tensor->buffer"
 _FROM_BUFFER: Final = "buffer->tensor"
@@ -35,25 +35,32 @@ _FROM_BUFFER: Final = "buffer->tensor"
 
 def share(row: Operation) -> Hook:
     """``numpy``, ``__array__``, ``from_numpy``, ``frombuffer``, DLPack both ways."""
-    long_way = watched(row, _handed_out)
-    return from_array(row, long_way) if row.name == "torch.from_numpy" else long_way
+    return watched(row, _handed_out)
 
 
-def share_method(row: Operation) -> MethodMaker | None:
-    """What stands for ``numpy`` itself, for the sake of busy lines."""
-    return to_array_method(row, watched(row, _handed_out)) if row.name == "Tensor.numpy" else None
+def share_directly(row: Operation) -> Maker | None:
+    """What stands for ``numpy`` and ``from_numpy`` themselves, for the sake of busy lines."""
+    if row.name == "Tensor.numpy":
+        return to_array_method(row, watched(row, _handed_out))
+    return from_array(row, watched(row, _handed_out)) if row.name == "torch.from_numpy" else None
 
 
 def build(row: Operation) -> Hook:
     """``torch.tensor``, ``as_tensor``, ``asarray``, ``torch.Tensor(...)``: shares, copies or moves."""
     long_way = watched(row, _built)
-    if row.name == "torch.tensor":
-        return copying(row, long_way)
     if row.name == "torch.Tensor":  # __new__ gets the class first
         return copying(row, long_way, of=frozenset({list, tuple, int}), position=1)
+    return long_way
+
+
+def build_directly(row: Operation) -> Maker | None:
+    """What stands for ``torch.tensor`` and ``as_tensor`` themselves."""
+    long_way = watched(row, _built)
+    if row.name == "torch.tensor":
+        return copied(copying(row, long_way), row)
     if row.name == "torch.as_tensor":
         return from_array(row, copying(row, long_way, of=PLAIN), keywords=True)
-    return long_way
+    return None
 
 
 def _handed_out(session: Session, outcome: Outcome) -> None:

@@ -22,8 +22,9 @@ from ..routes import remember
 from ..session import SESSION, Session
 from ..sharing.attention import EVERYWHERE
 from ..sites import FILES, OWN, USER
+from . import temporaries
 from .happen import refused
-from .install import Hook, MethodMaker
+from .install import Hook, Maker
 from .stand_in import stand_in, strip
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ UNTIMED: Final = 63
 """Of aliases that are only counted one in so many and one is timed, and lets those who wait for a time have their turn."""
 
 
-def to_array_method(row: Operation, long_way: Hook) -> MethodMaker:
+def to_array_method(row: Operation, long_way: Hook) -> Maker:
     """What stands for ``numpy`` itself: of a settled line the array is counted, and no more."""
     session, local, name, short = SESSION, LOCAL, row.name, _to_array_short(row, long_way)
 
@@ -105,40 +106,45 @@ def _to_array_short(row: Operation, long_way: Hook) -> Callable[..., Any]:
     return short
 
 
-def from_array(row: Operation, long_way: Hook, *, keywords: bool = False) -> Hook:
-    """The same of an array that is handed to torch. ``keywords``: the function takes some, and may copy."""
+def from_array(row: Operation, long_way: Hook, *, keywords: bool = False) -> Maker:
+    """What stands for a function that an array is handed to. ``keywords``: it takes some, and may copy if it is given any."""
     session, local, name, short = SESSION, LOCAL, row.name, _from_array_short(row, long_way, keywords=keywords)
 
-    def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-        __tracebackhide__ = True
-        here = local.here
-        frame = _get_frame(1)
-        busy = here.busy_lines.get((name, id(frame.f_code), frame.f_lasti))
-        if (
-            busy is None
-            or not busy.left
-            or here.generation != session.generation
-            or session.attention.awake
-            or not args
-            or type(args[0]) is not np.ndarray
-            or not args[0].flags.writeable
-            or (keywords and function_mode_on())
-            or _tracing()
-            or (tally := busy.tally or busy.way(2)) is None
-            or tally.count + 1 >= tally.watch_at
-        ):
-            return short(wrapped, here, frame, busy, args, kwargs)
-        try:
-            result = wrapped(*args, **kwargs)
-        except Exception as error:
-            strip(error)
-            refused(row, frame, error, kwargs)
-            raise
-        if not keywords or not _is_copied(result):
+    def made(original: Any) -> Any:
+        def function(*args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True
+            here = local.here
+            frame = _get_frame(1)
+            if frame.f_code is temporaries.MADE_IN and temporaries.passes(here, frame):
+                return original(*args, **kwargs)
+            busy = here.busy_lines.get((name, id(frame.f_code), frame.f_lasti))
+            if (
+                busy is None
+                or not busy.left
+                or here.generation != session.generation
+                or session.attention.awake
+                or len(args) != 1
+                or kwargs
+                or type(args[0]) is not np.ndarray
+                or not args[0].flags.writeable
+                or (keywords and function_mode_on())
+                or _tracing()
+                or (tally := busy.tally or busy.way(2)) is None
+                or tally.count + 1 >= tally.watch_at
+            ):
+                return short(original, here, frame, busy, args, kwargs)
+            try:
+                result = original(args[0])
+            except Exception as error:
+                strip(error)
+                refused(row, frame, error, kwargs)
+                raise
             _count(busy, tally, session.steps.now)
-        return result
+            return result
 
-    return probe
+        return function
+
+    return made
 
 
 def _is_copied(tensor: Tensor) -> bool:
@@ -258,16 +264,9 @@ def copying(row: Operation, long_way: Hook, of: frozenset[type] | None = None, p
     ``of``: only of such arguments, of which the first is at ``position``.
     """
     session, local = SESSION, LOCAL
-    quiet = _QUIET if of is None else frozenset[type]()
 
     def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
-        try:
-            if args and type(args[0]) in quiet and not session.devices:
-                return wrapped(*args, **kwargs)
-        except Exception as error:
-            _refused(row, _get_frame(1), error, kwargs)
-            raise
         if (
             session.devices
             or len(args) <= position
@@ -289,6 +288,26 @@ def copying(row: Operation, long_way: Hook, of: frozenset[type] | None = None, p
             raise
 
     return probe
+
+
+def copied(long_way: Hook, row: Operation) -> Maker:
+    """What stands for a function that copies numbers and arrays, which is nothing to tell where nothing can move."""
+    session = SESSION
+
+    def made(original: Any) -> Any:
+        def function(*args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True
+            try:
+                if args and type(args[0]) in _QUIET and not session.devices:
+                    return original(*args, **kwargs)
+            except Exception as error:
+                _refused(row, _get_frame(1), error, kwargs)
+                raise
+            return long_way(original, None, args, kwargs)
+
+        return function
+
+    return made
 
 
 def _refused(row: Operation, frame: FrameType, error: Exception, kwargs: Any) -> None:

@@ -6,7 +6,7 @@ Backward, the optimizer's step, a DataLoader's next batch. They absorb nothing.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter_ns
 from types import FrameType
 from typing import Any, Final
@@ -18,7 +18,7 @@ from ..current import LOCAL, Here, Tensor
 from ..session import SESSION, Session
 from ..sharing.moments import BEGIN, END
 from ..sites import NOWHERE, Trail
-from .install import Hook
+from .install import Hook, Maker
 from .stand_in import stand_in, strip
 
 _get_frame: Final = sys._getframe
@@ -40,30 +40,42 @@ def _ends(args: Sequence[Any], kwargs: dict[str, Any], name: str) -> tuple[list[
     return _tensors(roots), _tensors(inputs) or None
 
 
+def backward_directly(original: Any) -> Any:
+    """What stands for ``autograd.backward`` (``Tensor.backward`` calls it) and ``autograd.grad``.
+
+    A boundary, and the look for stale values.
+    """
+    session, local = SESSION, LOCAL
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        here = local.here
+        if not session.collectors or here.busy or _compiler._is_compiling_flag:
+            return original(*args, **kwargs)
+        frame = _get_frame(1)
+        stepping, here.stepping = here.stepping, False  # an optimizer whose closure calls backward reads its steps after it
+        if session.sharing or session.past_counter:
+            _before_backward(session, frame, args, kwargs, original.__name__)
+        session.backwards.append(frame)
+        try:
+            result = original(*args, **kwargs) if frame.f_code is _METHOD else stand_in(frame)(original, args, kwargs)
+        except BaseException as error:
+            strip(error)
+            raise
+        finally:
+            session.backwards.remove(frame)
+        if _looks(session):
+            trail = _place(session, frame)
+            told(session, lambda: session.torch_boundary(trail, END))
+        here.stepping = stepping
+        return result
+
+    return function
+
+
 def backward(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """``autograd.backward`` (``Tensor.backward`` calls it) and ``autograd.grad``: a boundary, and the look for stale values."""
-    __tracebackhide__ = True
-    session = SESSION
-    here = LOCAL.here
-    if not session.collectors or here.busy or _compiler._is_compiling_flag:
-        return wrapped(*args, **kwargs)
-    frame = _get_frame(1)
-    stepping, here.stepping = here.stepping, False  # an optimizer whose closure calls backward reads its steps after it
-    if session.sharing or session.past_counter:
-        _before_backward(session, frame, args, kwargs, wrapped.__name__)
-    session.backwards.append(frame)
-    try:
-        result = wrapped(*args, **kwargs) if frame.f_code is _METHOD else stand_in(frame)(wrapped, args, kwargs)
-    except BaseException as error:
-        strip(error)
-        raise
-    finally:
-        session.backwards.remove(frame)
-    if _looks(session):
-        trail = _place(session, frame)
-        told(session, lambda: session.torch_boundary(trail, END))
-    here.stepping = stepping
-    return result
+    """The same as a hook."""
+    return backward_directly(wrapped)(*args, **kwargs)
 
 
 def _before_backward(session: Session, frame: FrameType, args: Any, kwargs: Any, name: str) -> None:
@@ -195,6 +207,9 @@ SPANS: Final[tuple[tuple[str, Hook], ...]] = (
     ("torch:Tensor.map2_", silent_write),
 )
 """Python names and their spans, as in the operations table."""
+
+
+SHORT_WAYS: Final[Mapping[Hook, Maker]] = {backward: backward_directly}
 
 
 class OptimizerSteps:

@@ -37,8 +37,8 @@ class Pace:
     """A share of wall time, spent by the looks of boundaries. ``until`` and ``until_first`` are on ``perf_counter_ns``."""
 
     __slots__ = (
-        "_credit", "_for_good", "_last", "_share", "early_ns", "eased", "last_rest", "may_rest_again", "rested", "until",
-        "until_first", "woken",
+        "_asked", "_credit", "_for_good", "_last", "_share", "early_ns", "eased", "last_rest", "may_rest_again", "rested",
+        "until", "until_first", "woken",
     )  # fmt: skip
 
     def __init__(self, share: float) -> None:
@@ -62,6 +62,8 @@ class Pace:
         self.may_rest_again: Callable[[], bool] = bool
         """Whether all that was found is known by its line; asked once nothing new was found for a while."""
         self._for_good = False
+        self._asked = 0
+        """When a boundary was told to look, until it has: on its way to the user's line it spends time, too."""
 
     def never_look(self) -> None:
         """Nobody asks about later writes: boundaries rest until somebody does."""
@@ -75,15 +77,19 @@ class Pace:
 
     def rests(self, *, comes_first: bool = False) -> bool:
         """Whether a boundary that is reached now passes without a look."""
-        if perf_counter_ns() >= (self.until_first if comes_first else self.until):
+        now = perf_counter_ns()
+        if now >= (self.until_first if comes_first else self.until):
+            self._asked = now
             return False
         self.rested += 1
         self.last_rest = tick()
         return True
 
     def spend(self, nanoseconds: int) -> None:
-        """A look took so long."""
-        now = perf_counter_ns()
+        """A look took so long, by itself."""
+        now, asked = perf_counter_ns(), self._asked
+        if asked:
+            nanoseconds, self._asked = max(nanoseconds, now - asked), 0
         if self._credit < MOST_NS:
             self._credit = min(self._credit + self._share * (now - self._last), MOST_NS)
         self._last = now
