@@ -181,9 +181,12 @@ class Hazards:
 
     # -- dangling aliases ----------------------------------------------------------------------------------------------
 
-    def moved(self, piece: Piece, moment: Moment) -> None:
-        """An owner was found with other memory: what was handed out points to memory that is gone."""
-        self._dangling(moment.trail, "resize", list(piece.aliases.values()), told="later")
+    def moved(self, piece: Piece, moment: Moment, *, left: bool) -> None:
+        """An owner was found with other memory: what was handed out points to memory that is gone.
+
+        ``left``: when the guard was left; ``moment`` is the last at which it was there.
+        """
+        self._dangling(moment.trail, "resize", list(piece.aliases.values()), told="after" if left else "later")
 
     def relocating(self, at: Trail, op: str, storage: torch.UntypedStorage) -> None:
         """A storage is about to get other memory: arrays that were handed out will dangle."""

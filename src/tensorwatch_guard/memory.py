@@ -65,8 +65,8 @@ class Memory:
         if mode == "off":
             self.writes.pace.never_look()
 
-    def _moved(self, piece: Piece, moment: Moment) -> None:
-        self.hazards.moved(piece, moment)
+    def _moved(self, piece: Piece, moment: Moment, left: bool) -> None:
+        self.hazards.moved(piece, moment, left=left)
 
     # -- sharing -------------------------------------------------------------------------------------------------------
 

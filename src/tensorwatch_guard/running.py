@@ -22,6 +22,7 @@ from .probes.calls import installation
 from .probes.install import Installation
 from .probes.ops import LAYER
 from .probes.patterns import PATTERNS
+from .probes.refusals import tell_waiting
 from .probes.spans import OptimizerSteps, told
 from .probes.trace import TraceLayer
 from .session import NEVER, REWRITE_NS, SESSION
@@ -113,6 +114,8 @@ class Running:
         """The last look at shared memory while the guard still listens."""
         with suppress_faults("last look"):
             self.session.boundary(trail(frame), final=True)
+        with suppress_faults("refusals"):
+            tell_waiting()
 
     def close(self, collector: Collector) -> None:
         """A guard was left; the last one out restores everything."""
@@ -284,6 +287,9 @@ class Running:
 
     def report_of(self, asked: guard, collector: Collector) -> Report:
         """An immutable report of what a guard has seen so far."""
+        if collector in self._open:
+            with suppress_faults("refusals"):
+                tell_waiting()
         return reporting.report_of(self.session, asked, collector, self._first_alias.get(collector, 0), traced=self._traced)
 
     def empty_report(self, asked: guard, collector: Collector, fault: Exception) -> Report:

@@ -140,7 +140,7 @@ class Session:
             shards.append((shard, collector))
         here.shards = tuple(shards)
         here.only = shards[0][0] if len(shards) == 1 and shards[0][1].heed is None else None
-        here.busy_lines = {}
+        here.busy_lines, here.temporaries = {}, 0
         here.generation = generation
 
     def reset(self) -> None:

@@ -91,7 +91,7 @@ class Telling:
             tally.extra = before
             tally.began = min(tally.began or mutation.before.serial, mutation.before.serial)
             tally.ended = max(tally.ended, mutation.after.serial)
-            tally.again = tally.again or partial(self.passes.again, (at, before, mutation.turned_since), mutation.after.serial)
+            tally.again = partial(self.passes.again, (at, before, mutation.turned_since), mutation.after.serial)
             tally.memory |= {(mutation.piece.region.dtype, len(mutation.piece.region.shape))}
             if tally.details.get("writer") != mutation.writer:
                 tally.more["writer"] = tally.more.get("writer", 0) + 1

@@ -45,7 +45,9 @@ KERNEL = {
     "sharing/follow.py": {"LineFollower._hit"},
     "sharing/versions.py": {"Versions.__eq__"},
     # called by probes around the user's call, outside any containment: each is short, and these contain the rest
-    "probes/happen.py": {"_first_word", "contained", "_unheard", "refused"},
+    "probes/happen.py": {"_first_word", "contained", "_unheard"},
+    "probes/refusals.py": {"refused"},
+    "probes/temporaries.py": {"passes"},
     "probes/stand_in.py": {"stand_in", "strip"},
     "probes/spans.py": {"_guarded", "told", "_place", "_looks", "_shared", "_before_backward"},
     "probes/reads.py": {"_short.<locals>.short"},

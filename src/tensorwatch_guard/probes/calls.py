@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ..operations import WATCHED, Operation
-from . import data, flights, moves, ops, reads, relocations, shares, spans, states, step_reads
+from . import data, flights, mapped_files, moves, ops, reads, relocations, shares, spans, states, step_reads
 from .install import Hook, Installation, Maker
 
 MAKERS: Final[dict[str, Callable[[Operation], Hook]]] = {
@@ -48,7 +48,7 @@ def installation() -> Installation:
             makers[hook] = make
         some = of_devices if row.probe in ("move", "assign") else of_sources if row.probe == "write" else hooks
         some += [(target, hook) for target in row.targets]
-    hooks += spans.SPANS
+    hooks += (*spans.SPANS, *mapped_files.MAPPED)
     taken = data.DataProbe()
     codes = {hook.__code__ for _, hook in (*hooks, *of_devices, *of_sources)} | ops.CODES | taken.codes | {step_reads.CODE}
     codes |= {make(None).__code__ for make in makers.values()}

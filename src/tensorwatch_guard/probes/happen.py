@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from time import perf_counter_ns
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -19,9 +18,10 @@ from ..current import LOCAL, Happening, Tensor, is_plain, is_real, on_cpu
 from ..looks import after_call, waited
 from ..operations import Operation
 from ..session import SESSION, Session
-from ..sites import FILES, OWN, TORCH, Trail
+from ..sites import FILES, OWN, Trail
 from .hiding import pass_over_us
 from .install import Hook
+from .refusals import refused
 from .stand_in import stand_in, strip
 
 if TYPE_CHECKING:
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 _get_frame: Final = sys._getframe
 _compiler: Final = torch.compiler
 _tracing: Final = torch._C._is_tracing
-
-
-_PYTHONS: Final = "cannot convert float"
-"""``int`` of a NaN: the tensor gave its value."""
 
 
 class Outcome:
@@ -126,29 +122,6 @@ def device_name(tensor: Tensor | None) -> str:
         return SESSION.device_label(None)
     with torch._C.DisableTorchFunction():
         return SESSION.device_label(tensor.device)
-
-
-def refused(row: Operation, at: Trail | FrameType, error: Exception, kwargs: dict[str, Any]) -> None:
-    """A conversion that PyTorch itself refused, called from there; errors out of the user's own code are none."""
-    try:
-        if not isinstance(error, RuntimeError | TypeError | ValueError | BufferError):
-            return
-        if "copy" in kwargs and row.name == "Tensor.__array__" and isinstance(error, TypeError):
-            return  # NumPy asks with copy= first and again without
-        if _PYTHONS in str(error):
-            return
-        step = error.__traceback__
-        while step is not None:
-            if FILES[step.tb_frame.f_code.co_filename] not in (TORCH, OWN):
-                return
-            step = step.tb_next
-        message = str(error).split("\n")[0]
-        trail = at if isinstance(at, Trail) else SESSION.trail(at)
-        SESSION.emit(
-            "refusal", row.name, trail, implicit=row.implicit, details={"exception": type(error).__name__, "message": message}
-        )
-    except Exception as fault:
-        SESSION.fault(row.name, fault)
 
 
 def watched(

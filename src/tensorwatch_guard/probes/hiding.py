@@ -26,7 +26,10 @@ _OPEN: Final = frozenset({"tensorwatch_guard.policy.allow"})
 """What users decorate functions with: its frames call their code, and Dynamo may look through them."""
 _OWN_FILES: Final = frozenset(
     os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{room}.py")
-    for room in ("data", "flights", "happen", "moves", "reads", "shares", "short_shares", "spans", "states", "step_reads")
+    for room in (
+        "data", "flights", "happen", "mapped_files", "moves", "reads", "refusals", "shares", "short_shares", "spans", "states",
+        "step_reads",
+    )
 )
 _hidden: Final[set[CodeType]] = set()
 _done: Final[set[str]] = set()

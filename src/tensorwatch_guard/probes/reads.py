@@ -22,8 +22,9 @@ from ..routes import Busy, remember
 from ..session import SAMPLE, SESSION, Session
 from ..sharing.sampling import PASSING, is_often
 from ..sites import FILES, USER, Trail
-from .happen import Outcome, refused, watched
+from .happen import Outcome, watched
 from .install import Hook, Maker
+from .refusals import refused
 from .stand_in import stand_in, strip
 
 _get_frame: Final = sys._getframe

@@ -27,6 +27,7 @@ from .happen import Outcome, watched
 from .install import Hook, Maker
 from .moves import transfer
 from .patterns import PATTERNS
+from .refusals import became
 from .short_shares import TO_HOST, TO_TENSOR, copied, copying, from_array, to_array_method
 
 _TO_BUFFER: Final = "tensor->buffer"
@@ -65,11 +66,12 @@ def build_directly(row: Operation) -> Maker | None:
 
 def _handed_out(session: Session, outcome: Outcome) -> None:
     result, subject = outcome.result, outcome.subject
+    became(outcome.row, outcome.trail)
     if isinstance(result, np.ndarray):
         _to_array(session, outcome, subject, result)
     elif isinstance(result, Tensor):
         _to_tensor(session, outcome, outcome.args[0] if outcome.args else next(iter(outcome.kwargs.values()), None), result)
-    elif isinstance(subject, Tensor) and is_real(subject) and on_cpu(subject):  # a capsule
+    elif isinstance(subject, Tensor) and is_real(subject) and on_cpu(subject) and not outcome.kwargs.get("copy"):  # a capsule
         _tell(session, outcome, _TO_BUFFER, subject, None, lambda: StorageOwner(subject.untyped_storage()))
 
 

@@ -23,8 +23,8 @@ from ..session import SESSION, Session
 from ..sharing.attention import EVERYWHERE
 from ..sites import FILES, OWN, USER
 from . import temporaries
-from .happen import refused
 from .install import Hook, Maker
+from .refusals import refused
 from .stand_in import stand_in, strip
 
 if TYPE_CHECKING:

@@ -238,6 +238,8 @@ def _brief(value: Any) -> str:
     return text if len(text) <= _VALUES else text[: _VALUES - 3] + "..."
 
 
+FOUND_GONE: Final = {"later": "at", "after": "after"}
+"""Memory that nobody took away before our eyes: where it was found gone, or the last place at which it was there."""
 _USES: Final = {
     "stale-gradient": "used by backward",
     "dangling-alias": "memory taken away",
@@ -248,7 +250,8 @@ _USES: Final = {
 
 def _broken(finding: Finding) -> Scene:
     kind = str(finding.details.get("type", ""))
-    heading = _USES.get(kind, kind or "broken")
+    gone = FOUND_GONE.get(str(finding.details.get("told")))
+    heading = f"memory found gone {gone}" if gone else _USES.get(kind, kind or "broken")
     if finding.details.get("certain") is False:
         heading = f"perhaps {heading}"
     node = finding.details.get("node")

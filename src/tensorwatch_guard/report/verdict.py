@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ..rules import BY_ID
 from ..words import SEVERITIES, Finding
 from .model import waits_of
-from .story import SHARED, Story, interval, order_of, stories, when
+from .story import FOUND_GONE, SHARED, Story, interval, order_of, stories, when
 from .wording import WRITER_WORDS, number, place, plural, rate, seconds, sentence, times
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ _WHAT: Final = {
     "stale-gradient": "the gradients are wrong ({times}): {write} overwrote values that backward at {site} "
     "still needed",
     "dangling-alias": "memory that was handed out at {began} is taken away at {site}: to touch it can end the process",
+    "found-gone": "memory that was handed out at {began} was found gone {found}: to touch it can end the process",
     "async-copy": "memory of a copy that is still in flight is used at {site}: the values are a mixture",
 }
 
@@ -96,9 +97,12 @@ def _memory(story: Story) -> str:
     began = next((scene.site for scene in story.scenes if scene.heading == SHARED), None)
     where_began = place(began) if began else "an earlier line"
     if head.kind == "hazard":
-        text = _WHAT.get(str(head.details.get("type")), "shared memory is used in an unsafe way at {site}")
+        told = head.details.get("told")
+        what = "found-gone" if told in FOUND_GONE else str(head.details.get("type"))
+        text = _WHAT.get(what, "shared memory is used in an unsafe way at {site}")
+        found = f"{FOUND_GONE.get(str(told), 'at')} {place(head.site)}"
         return text.format(
-            site=place(head.site), began=where_began, write=_write(story), times=times(head.count)
+            site=place(head.site), began=where_began, write=_write(story), times=times(head.count), found=found
         )
     writer = WRITER_WORDS.get(str(head.details.get("writer")), "somebody")
     ends = interval(head)

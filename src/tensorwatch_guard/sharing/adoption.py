@@ -145,7 +145,8 @@ class Adoption:
         """A newborn's owner has other memory now: what was handed out points to memory that is gone."""
         piece = Piece(0, born.region, _GONE, False)
         piece.aliases[0] = Alias(0, born.op, born.direction, born.trail, None, piece)
-        self._writes.tell_moved(piece, moment)
+        left = moment.trail.code is None
+        self._writes.tell_moved(piece, moment_of(born.seen) if left else moment, left)
 
     def _died_young(self, born: Newborn) -> None:
         """A newborn's memory was written, and then one side died."""

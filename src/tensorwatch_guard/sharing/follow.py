@@ -24,7 +24,7 @@ from tensorwatch_guard.words import Write
 from . import suspects
 from .at_once import other_frames
 from .blame import Lineup, is_foreign
-from .pieces import Pieces
+from .pieces import STAYS, Pieces
 from .skip import hide_from_dynamo
 from .suspects import NOWHERE, Record, Suspect
 
@@ -79,6 +79,7 @@ class LineFollower:
         hold: Callable[[], object | None],
         offset: int = 0,
         grain: int = 1,
+        moves: int = STAYS,
     ) -> bool:
         """Compare ``nbytes`` at ``address`` after every line of the user's from now on.
 
@@ -90,6 +91,7 @@ class LineFollower:
                 called in the middle of a look and must take no lock.
             offset: where this piece begins in the region that ``Write.first`` and ``Write.last`` count in, bytes.
             grain: bytes of one element: writes are told in whole elements.
+            moves: whether the memory may go while its owner lives, see ``pieces.MOVES``.
 
         Returns:
             False when lines cannot be followed (``why`` says why) or the memory is gone.
@@ -98,7 +100,7 @@ class LineFollower:
         if not pieces.enter(PATIENCE):
             return False
         try:
-            return (self.running or self._begin()) and pieces.add(key, offset, address, nbytes, hold, grain)
+            return (self.running or self._begin()) and pieces.add(key, offset, address, nbytes, hold, grain, moves)
         finally:
             pieces.leave()
             self._settle()
@@ -116,6 +118,10 @@ class LineFollower:
     def ask_first(self, versions: Versions | None) -> None:
         """Have these asked ahead of each comparison, or nobody."""
         self._pieces.ask_first(versions)
+
+    def drop(self, key: int) -> None:
+        """Compare the memory of ``key`` no more, from this very comparison on: it is gone."""
+        self._pieces.remove(key)
 
     def unwatch(self, key: int) -> None:
         """Read the memory of ``key`` no more. At any moment, from any thread, in weak reference callbacks too."""

@@ -16,6 +16,8 @@ from . import lines, pages
 from .graph import sequence_number
 from .kernel import PAGE
 from .ledger import Piece
+from .owners import ArrayOwner
+from .pieces import MOVES, RESIZED, STAYS
 from .suspects import thread_name
 from .versions import Versions
 
@@ -41,8 +43,8 @@ class Following:
         self._watched: set[int] = set()
         self._by_page: set[int] = set()
         self._found: list[Write] = []
-        self.versions = Versions()
-        """Of watched pieces that are parts of their storage."""
+        self.versions = Versions(self._lines.drop)
+        """Of watched pieces."""
         self.refused: dict[str, int] = {}
         """Reasons in words why pieces are not followed, and how many."""
 
@@ -60,7 +62,8 @@ class Following:
         if whole is None and region.nbytes > LINES_UP_TO:
             return self._refuse("larger than 4 MiB, and pages cannot be watched here")
         hold, item = piece.hold, region.itemsize
-        answers = [self._lines.watch(piece.key, start, n, hold, start - region.address, item) for start, n in edges]
+        moves = MOVES if piece.owner.may_move else RESIZED if isinstance(piece.owner, ArrayOwner) else STAYS
+        answers = [self._lines.watch(piece.key, start, n, hold, start - region.address, item, moves) for start, n in edges]
         followed = all(answers)
         if not followed and whole is None:
             self._lines.unwatch(piece.key)
@@ -68,8 +71,8 @@ class Following:
         if self._pages is not None and self._lines.running:
             self._lines.put(_LOG, self._pages.new_event_view())
         self._watched.add(piece.key)
-        if piece.partial:
-            self.versions.pieces[piece.key] = piece
+        self.versions.add(piece)
+        if self.versions:
             self._lines.ask_first(self.versions)
         return True
 
@@ -82,7 +85,8 @@ class Following:
         if key not in self._watched:
             return
         self._watched.discard(key)
-        if self.versions.pieces.pop(key, None) is not None and not self.versions.pieces:
+        self.versions.remove(key)
+        if not self.versions:
             self._lines.ask_first(None)
         if key in self._by_page and self._pages is not None:
             self._by_page.discard(key)

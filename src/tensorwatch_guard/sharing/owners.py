@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from ..words import Region
+from .backing import address_of, file_of_mapping, file_of_storage, may_move, place_of
 
 MOVED: Final = object()
 """What an owner says of itself when it lives but its memory is elsewhere now, or has another size."""
@@ -27,12 +28,13 @@ _BETWEEN: Final[type] = type(np.lib.stride_tricks.as_strided(np.zeros(1)).base)
 class StorageOwner:
     """A torch storage: asked for its data pointer and size each time."""
 
-    __slots__ = ("address", "nbytes", "ref")
+    __slots__ = ("address", "file", "nbytes", "ref")
 
     def __init__(self, storage: torch.UntypedStorage, callback: Callable[[Any], None] | None = None) -> None:
         self.ref = weakref.ref(storage, callback)
         self.address = storage.data_ptr()
         self.nbytes = storage.nbytes()
+        self.file = file_of_storage(storage, self.address)
 
     def ask(self) -> object | None:
         """The living storage, MOVED, or None when it is gone."""
@@ -41,7 +43,12 @@ class StorageOwner:
             return None
         if storage.data_ptr() != self.address or storage.nbytes() < self.nbytes:
             return MOVED
-        return storage
+        return storage if self.file is None or self.file.is_there() else MOVED
+
+    @property
+    def may_move(self) -> bool:
+        """Whether its memory may go while it lives, and no call that is watched tells of it."""
+        return self.file is not None
 
     def hold(self) -> object | None:
         """A strong reference while the memory may be read, else None."""
@@ -50,13 +57,13 @@ class StorageOwner:
 
 
 class ArrayOwner:
-    """Memory of an array that a storage borrows. Only ``resize`` gives it other memory, and that changes its size.
+    """Memory of an array that a storage borrows. Only ``resize`` gives it other memory.
 
     Holds the array that was passed, as the storage itself does for as long as it lives: no life is made longer. A weak
     reference would be felt: NumPy refuses ``resize(refcheck=False)`` while there is one.
     """
 
-    __slots__ = ("address", "array", "nbytes", "ref")
+    __slots__ = ("address", "array", "begins", "file", "nbytes", "ref")
 
     def __init__(
         self, storage: torch.UntypedStorage, array: np.ndarray[Any, Any], callback: Callable[[Any], None] | None = None
@@ -64,16 +71,30 @@ class ArrayOwner:
         self.ref = weakref.ref(storage, callback)
         self.address = storage.data_ptr()
         self.array: np.ndarray[Any, Any] | None = array
-        self.nbytes = last_array(array).nbytes
+        owner = last_array(array)
+        self.nbytes = owner.nbytes
+        self.begins = address_of(owner) if owner.base is None else 0
+        """Where the memory of an array that owns it begins; one that only views somebody's cannot be resized."""
+        self.file = file_of_mapping(owner.base) if owner.base is not None else None
 
     def let_go(self) -> None:
         """The storage is gone, or has other memory: give the array back."""
-        self.array = None
+        self.array = self.file = None
 
     def owner_at_death(self) -> object | None:
         """The array that owns the memory, asked in the call-back of the storage's death; None where it has moved."""
         owner = last_array(self.array) if self.array is not None else None
-        return owner if owner is not None and owner.nbytes == self.nbytes else None
+        return owner if owner is not None and self._has_stayed(owner) else None
+
+    def _has_stayed(self, owner: np.ndarray[Any, Any]) -> bool:
+        if owner.nbytes != self.nbytes or (self.begins and address_of(owner) != self.begins):
+            return False
+        return self.file is None or self.file.is_there()
+
+    @property
+    def may_move(self) -> bool:
+        """As a storage's. That it is resized is known from the line: see ``asides``."""
+        return self.file is not None
 
     def ask(self) -> object | None:
         """The living array that owns the memory, MOVED, or None when it is gone."""
@@ -81,7 +102,7 @@ class ArrayOwner:
         if storage is None or array is None or storage.data_ptr() != self.address:
             return None
         owner = last_array(array)
-        return owner if owner.nbytes == self.nbytes else MOVED
+        return owner if self._has_stayed(owner) else MOVED
 
     def hold(self) -> object | None:
         """A strong reference while the memory may be read, else None."""
@@ -114,18 +135,20 @@ _COUNTED: Final = frozenset({bytes, bytearray, array.array})
 class BorrowedOwner:
     """Memory of an object that cannot be referred to weakly (bytes, a buffer): the storage that borrows it stands for it."""
 
-    __slots__ = ("held", "length", "ref", "source")
+    __slots__ = ("file", "held", "place", "ref", "source")
 
     def __init__(self, storage: torch.UntypedStorage, source: object, callback: Callable[[Any], None] | None = None) -> None:
         self.ref = weakref.ref(storage, callback)
         self.source = _weak(source)
-        self.length = _length(source)
         self.held = source if type(source) in _COUNTED else None
         """The buffer itself, which the storage holds for as long as it lives: no life is made longer."""
+        asked = self.source is not None or self.held is not None
+        self.place = place_of(source) if asked and may_move(source) else None
+        self.file = file_of_mapping(source) if self.source is not None else None
 
     def let_go(self) -> None:
         """The storage is gone: give the buffer back."""
-        self.held = None
+        self.held = self.file = None
 
     def held_elsewhere(self) -> bool:
         """Whether somebody besides the storage has the buffer. Of a mapping or memory of C's nobody can say."""
@@ -136,11 +159,19 @@ class BorrowedOwner:
         return sys.getrefcount(held) > 4
 
     def ask(self) -> object | None:
-        """The living storage, MOVED where the buffer has another length now, or None."""
-        source = self.source() if self.source is not None else None
-        if source is not None and _length(source) != self.length:
+        """The living storage, MOVED where the buffer lies elsewhere now or its file has become shorter, or None."""
+        storage = self.ref()
+        if storage is None:
+            return None
+        source = self.source() if self.source is not None else self.held
+        if source is not None and self.place is not None and place_of(source) != self.place:
             return MOVED
-        return self.ref()
+        return storage if self.file is None or self.file.is_there() else MOVED
+
+    @property
+    def may_move(self) -> bool:
+        """As a storage's."""
+        return self.place is not None or self.file is not None
 
     def hold(self) -> object | None:
         """A strong reference while the memory may be read, else None."""
@@ -157,13 +188,6 @@ def _weak(source: object) -> weakref.ref[Any] | None:
         return weakref.ref(source)
     except TypeError:
         return None
-
-
-def _length(source: object) -> int:
-    try:
-        return memoryview(source).nbytes  # type: ignore[arg-type]
-    except TypeError:
-        return -1
 
 
 def end_of_chain(array: np.ndarray[Any, Any]) -> Any:

@@ -17,6 +17,8 @@ from operator import setitem
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -37,6 +39,12 @@ _memoryview: Final = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes
 )
 
 
+STAYS: Final = 0
+RESIZED: Final = 1
+MOVES: Final = 2
+"""Whether a piece's memory may go while its owner lives: only by a line at which following stood aside, or at any time."""
+
+
 @dataclass(slots=True, eq=False)
 class Piece:
     """Watched memory that begins at ``offset`` in its key's region. Changes of an untold piece are no writes."""
@@ -47,6 +55,9 @@ class Piece:
     hold: Callable[[], object | None]
     told: bool
     grain: int = 1
+    moves: int = STAYS
+    aside: bytearray | None = None
+    """What it held, while it is not compared."""
     slot: int = 0
     gone: bool = False
     guard: weakref.ref[Any] | None = None
@@ -83,6 +94,8 @@ class Pieces:
         self._free: list[int] = []
         self._lock = threading.Lock()
         self._inside: dict[int, threading.Lock] = {}
+        self.lets_resize = False
+        """Whether a line that resizes an array is known: its memory is set aside then."""
 
     def __bool__(self) -> bool:
         return any(pieces[0].told for pieces in tuple(self._by_key.values()))
@@ -145,13 +158,14 @@ class Pieces:
         nbytes: int,
         hold: Callable[[], object | None],
         grain: int = 1,
+        moves: int = STAYS,
     ) -> bool:
         """Watch memory from now on. False when its owner is gone."""
         owner = hold()
         if owner is None or nbytes <= 0:
             return False
         view = _memoryview(address, nbytes, _READ_ONLY)
-        added = self._install(Piece(key, offset, view, hold, told=True, grain=grain), owner)
+        added = self._install(Piece(key, offset, view, hold, told=True, grain=grain, moves=moves), owner)
         del owner  # held until here: its end calls remove, and there must be a piece to remove
         return added
 
@@ -171,7 +185,8 @@ class Pieces:
 
     def _install(self, piece: Piece, owner: object | None) -> bool:
         piece.slot = self._slot()
-        piece.guard = _guard(owner, self.live, piece.slot)
+        if not (self.lets_resize and isinstance(owner, np.ndarray)):  # its ``resize`` counts weak references
+            piece.guard = _guard(owner, self.live, piece.slot)
         self._by_key[piece.key] = (*self._by_key.get(piece.key, ()), piece)
         whole = slice(None)
         snapshot, view, slot = bytearray(len(piece.view)), piece.view, piece.slot
@@ -224,7 +239,9 @@ class Pieces:
 
     def _take(self, piece: Piece, found: list[Difference], owners: list[object]) -> None:
         slot, view, whole = piece.slot, piece.view, slice(None)
-        if piece.gone or self.snapshots[slot] == self.live[slot]:
+        if piece.gone or (piece.moves == MOVES and not self._is_still_there(piece)):
+            return
+        if self.snapshots[slot] == self.live[slot]:
             return
         owner = _owner(piece)
         if owner is None or self.live[slot] is not view:
@@ -250,6 +267,33 @@ class Pieces:
             found.append(
                 Difference(piece.key, offset + first, offset + last, before[first:last], after[first:last])
             )
+
+    def set_aside(self) -> None:
+        """A line is begun that may resize an array: until somebody takes them back nobody reads the memory of any."""
+        for piece in self._of_arrays():
+            slot = piece.slot
+            if piece.aside is None:
+                piece.aside = self.snapshots[slot]
+                self.live[slot] = None
+                self.snapshots[slot] = None
+
+    def take_back(self) -> None:
+        """It is over."""
+        for piece in self._of_arrays():
+            if piece.aside is not None and self._is_still_there(piece):
+                slot, snapshot, piece.aside = piece.slot, piece.aside, None
+                self.snapshots[slot] = snapshot
+                self.live[slot] = piece.view
+
+    def _of_arrays(self) -> list[Piece]:
+        every = (piece for pieces in tuple(self._by_key.values()) for piece in pieces)
+        return [piece for piece in every if piece.moves == RESIZED and not piece.gone]
+
+    def _is_still_there(self, piece: Piece) -> bool:
+        there = _owner(piece) is not None
+        if not there:
+            self.remove(piece.key)
+        return there
 
 
 def _guard(owner: object | None, live: list[Any], slot: int) -> weakref.ref[Any] | None:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 from . import thread_states
 from .asides import NAME, stands_aside
 from .at_once import ONCE, at_once, other_frames
-from .follow import LineFollower
+from .follow import PATIENCE, LineFollower
 from .pieces import RESTING
 from .suspects import KINDS_OF_FILES, NOWHERE, PASSED, Record, line_of, stack, user_frame
 
@@ -126,6 +126,7 @@ def _pause(frame: FrameType) -> None:
     if follower is not None:
         follower._initial[get_ident()] = NOWHERE
         follower._paused.add(get_ident())
+        follower._pieces.set_aside()
     _let_go(frame, for_good=False)
 
 
@@ -177,11 +178,17 @@ class SettraceFollower(LineFollower):
         self._initial: dict[int, Record] = {}
         self._paused: set[int] = set()
         """Threads that stand aside."""
+        self._pieces.lets_resize = True
 
     def collect(self) -> list[Write]:
         """The writes seen since the last call, oldest first. A thread that stood aside is followed again from here on."""
-        found = super().collect()
         me = get_ident()
+        if self._paused == {me} and self._pieces.enter(PATIENCE):
+            try:
+                self._pieces.take_back()
+            finally:
+                self._pieces.leave()
+        found = super().collect()
         if me in self._paused:
             self._paused.discard(me)
             if self.running and sys.gettrace() is None:

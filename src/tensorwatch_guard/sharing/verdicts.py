@@ -122,7 +122,7 @@ class Verdicts:
         if piece is None:
             return "unknown"
         escalation = self._writes.escalation
-        if piece.partial and escalation is not None and escalation.following is not None:
+        if escalation is not None and escalation.following is not None:
             escalation.following.versions.recall(piece)
         writer = self._writer(piece, None, START, START)[0]
         held = self._writes.holders.other_side_held

@@ -1,16 +1,19 @@
-"""Version counters of memory that is a part of its storage, as they were when it was last found unchanged.
+"""Version counters of shared memory, as they were when it was last found unchanged.
 
-A counter belongs to the storage: torch's writes to other parts move it, too. Where the whole of a storage is shared its
-memory changes with it; of a part the counter's state has to be noted at each comparison, or an array's next write would be
-put to torch.
+A counter belongs to the storage: torch's writes to other parts move it, too, and so do those that change no byte. So the
+counter's state has to be noted at each comparison, or an array's next write would be put to torch.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from .ledger import Alias, Piece
+
+MOST_WHOLE: Final = 64
+"""Pieces that are followed by line and asked for their counters after each, although they are the whole of a storage."""
 
 
 class Noted:
@@ -34,22 +37,44 @@ class Noted:
 
 
 class Versions:
-    """The same for who compares after each line: it stands ahead of all memory in the lists that are compared.
+    """What is asked after each line, ahead of all memory in the lists that are compared.
 
-    It is equal to everything; asked, it turns the page.
+    It is equal to everything; asked, it turns the page. Torch's call that changes no byte moves the counter as well: without
+    the page before, the next write of NumPy's would be put to torch. ``drop`` gets the key of memory that is gone.
     """
 
-    __slots__ = ("_before", "_now", "pieces")
+    __slots__ = ("_before", "_drop", "_movable", "_now", "_pieces")
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self) -> None:
-        self.pieces: dict[int, Piece] = {}
+    def __init__(self, drop: Callable[[int], None]) -> None:
+        self._drop = drop
+        self._pieces: dict[int, Piece] = {}
+        self._movable: dict[int, Piece] = {}
         self._before: dict[int, int] = {}
         self._now: dict[int, int] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._pieces or self._movable)
+
+    def add(self, piece: Piece) -> None:
+        """Ask for a piece, too; for one of very many only if torch writes to other parts of its storage."""
+        if piece.partial or len(self._pieces) < MOST_WHOLE:
+            self._pieces[piece.key] = piece
+        if piece.owner.may_move:
+            self._movable[piece.key] = piece
+
+    def remove(self, key: int) -> None:
+        """Ask for it no more."""
+        self._pieces.pop(key, None)
+        self._movable.pop(key, None)
+
     def __eq__(self, _: object) -> bool:
         try:
-            aliases = [alias for piece in tuple(self.pieces.values()) for alias in tuple(piece.aliases.values())]
+            for key, piece in tuple(self._movable.items()):
+                if piece.hold() is None:
+                    self._movable.pop(key, None)
+                    self._drop(key)
+            aliases = [alias for piece in tuple(self._pieces.values()) for alias in tuple(piece.aliases.values())]
             self._before, self._now = self._now, _versions(aliases)
         except Exception:  # amid a trace function
             self._before = {}
@@ -57,8 +82,9 @@ class Versions:
 
     def recall(self, piece: Piece) -> None:
         """Set what is known of a piece's counters back to the comparison before this one."""
-        for alias in tuple(piece.aliases.values()):
-            alias.version = self._before.get(alias.serial, alias.version)
+        if piece.key in self._pieces:
+            for alias in tuple(piece.aliases.values()):
+                alias.version = self._before.get(alias.serial, alias.version)
 
 
 def _versions(aliases: tuple[Alias, ...] | list[Alias]) -> dict[int, int]:

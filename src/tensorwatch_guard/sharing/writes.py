@@ -19,6 +19,7 @@ from ..sites import Trail
 from ..words import Change, Region
 from .adoption import Adoption
 from .attention import Attention
+from .backing import forget_mapped
 from .contents import Contents
 from .copies import GLANCE
 from .counters import Counters
@@ -49,7 +50,7 @@ class Writes:
     """The live shared memory of a process. ``tell`` gets each mutation, ``tell_moved`` each owner found elsewhere."""
 
     def __init__(
-        self, tell: Callable[[Mutation], None], tell_moved: Callable[[Piece, Moment], None], share: float, mode: str
+        self, tell: Callable[[Mutation], None], tell_moved: Callable[[Piece, Moment, bool], None], share: float, mode: str
     ) -> None:
         self.ledger = Ledger()
         self.contents = Contents(share=share, pages=AsyncPages())
@@ -336,8 +337,10 @@ class Writes:
         for piece in suspicious:
             if piece.ask() is MOVED and not piece.told_moved:
                 piece.told_moved = True
+                seen = moment_of(self.contents.seen(piece.key))
                 self.forget(piece)
-                self.tell_moved(piece, moment)
+                left = moment.trail.code is None  # the guard's exit has no place
+                self.tell_moved(piece, seen if left else moment, left)
 
     # -- ends of a sharing -------------------------------------------------------------------------------------------
 
@@ -371,5 +374,6 @@ class Writes:
             self.ledger = Ledger()
             self.young.nursery.clear()
             self.data_views.clear()
+            forget_mapped()
             if self.escalation is not None:
                 self.escalation.close()
