@@ -174,6 +174,9 @@ class Memory:
         array: np.ndarray[Any, Any] | None,
         small: bool,
     ) -> None:
+        twins = self.writes.ledger.twins
+        if twins and tensor.untyped_storage().data_ptr() in twins:
+            small = False  # nobody asks twins about what is young
         if small and tensor.is_contiguous() and (array is None or not is_lent_again(array)):
             self.writes.young.bear(op, direction, at, tensor, array)
             return

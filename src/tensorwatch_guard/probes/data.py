@@ -160,6 +160,8 @@ class _Change:
         memory = SESSION.memory
         if memory is None or self.tensor.data_ptr() == self.address:
             return
+        if self.tensor.is_cpu and self.tensor.nbytes:
+            memory.writes.twin(self.tensor)
         if self.held and self.tensor.is_cpu:
             memory.writes.data_views.replaced(self.tensor, _trail(self.frame), self.before)
             SESSION.past_counter = True

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from ..words import Writer
+from .ledger import Alias
 from .nursery import Newborn
 
 if TYPE_CHECKING:
@@ -38,13 +39,13 @@ class Counters:
     def moved(self, ledger: Ledger, piece: Piece, low: int, high: int) -> tuple[bool, bool]:
         """Whether a counter of this piece moved since it was noted, and whether there is one."""
         moved = known = False
-        for alias in list(piece.aliases.values()):
-            if alias.probe is None:
+        for witness in piece.witnesses:
+            if witness.probe is None:
                 continue
-            known = True
-            version = alias.probe._version
-            if version != alias.version:
-                alias.version = version
+            known = known or isinstance(witness, Alias)
+            version = witness.probe._version
+            if version != witness.version:
+                witness.version = version
                 moved = True
         if moved:
             self.wrote(ledger, piece, low, high)
@@ -77,5 +78,5 @@ class Counters:
 
 
 def _has_moved(shared: Shared) -> bool:
-    witnesses = [shared] if isinstance(shared, Newborn) else list(shared.aliases.values())
+    witnesses = (shared,) if isinstance(shared, Newborn) else shared.witnesses
     return any(one.probe is not None and one.probe._version != one.version for one in witnesses)

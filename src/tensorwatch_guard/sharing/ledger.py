@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import torch
@@ -24,6 +24,8 @@ _set_data: Final[Any] = vars(torch._C.TensorBase)["data"].__set__
 """PyTorch's own: ``Tensor.data`` is watched while a guard is open."""
 MOST_NOTED: Final = 64
 """Pieces whose version counters are noted at a boundary."""
+MOST_TWINS: Final = 256
+"""Storages with such tensors, and tensors of one of them, that are asked."""
 _modes: Final = torch._C._len_torch_dispatch_stack
 
 
@@ -54,10 +56,24 @@ class Alias:
         self.closed = False
 
 
+class Twin:
+    """A tensor that came by a storage through ``.data =`` and kept its own version counter."""
+
+    __slots__ = ("probe", "serial", "storage", "version")
+
+    def __init__(self, serial: int, probe: torch.Tensor, storage: weakref.ref[Any]) -> None:
+        self.serial = serial
+        self.probe: torch.Tensor | None = probe
+        self.storage = storage
+        self.version = probe._version
+
+
 class Piece:
     """One region of memory that is shared, and what hangs on it."""
 
-    __slots__ = ("aliases", "dying", "file_backed", "key", "owner", "partial", "region", "told_moved", "torch_wrote", "written")
+    __slots__ = (
+        "aliases", "dying", "file_backed", "key", "owner", "partial", "region", "told_moved", "torch_wrote", "twins", "written",
+    )  # fmt: skip
 
     def __init__(self, key: int, region: Region, owner: Owner, file_backed: bool) -> None:
         self.key = key
@@ -71,6 +87,7 @@ class Piece:
         """Its storage has other bytes that torch may write: see ``versions``."""
         self.written = 0
         self.told_moved = False
+        self.twins: Sequence[Twin] = ()
         self.torch_wrote = 0
         """The report in which torch was found to have written these bytes through another piece; see ``counters``."""
 
@@ -90,6 +107,11 @@ class Piece:
             return self.dying.owner_at_death()
         owner = self.ask()
         return None if owner is MOVED else owner
+
+    @property
+    def witnesses(self) -> tuple[Alias | Twin, ...]:
+        """Whose version counters know of torch's writes."""
+        return (*tuple(self.aliases.values()), *self.twins)
 
     @property
     def end(self) -> int:
@@ -125,9 +147,11 @@ class Ledger:
         self._by_region: dict[Region, Piece] = {}
         self.by_address: dict[int, dict[int, Piece]] = {}
         self._keys = itertools.count(1)
-        self.last_serial = 0
+        self.last_serial = self.last_twin = 0
         self.large: dict[int, None] = {}
         """Keys of pieces that are compared block by block."""
+        self.twins: dict[int, list[Twin]] = {}
+        """By where their storage begins."""
         self.torch_side: dict[int, None] = {}
         """Keys of pieces that torch itself may write: a tensor's memory that was handed out, or was found written by torch."""
 
@@ -162,6 +186,19 @@ class Ledger:
     def stand_at(self, piece: Piece, address: int) -> None:
         """Make a piece findable from the address at which a tensor's storage begins."""
         self.by_address.setdefault(address, {})[piece.key] = piece
+        piece.twins = self.twins.get(address, ())
+
+    def twin(self, tensor: torch.Tensor) -> None:
+        """A tensor has come by a storage, with a counter of its own."""
+        storage, probe = tensor.untyped_storage(), version_probe(tensor)
+        if probe is None or (len(self.twins) >= MOST_TWINS and storage.data_ptr() not in self.twins):
+            return
+        known = self.twins.setdefault(storage.data_ptr(), [])
+        known[:] = [one for one in known if one.storage() is storage][-MOST_TWINS:]
+        self.last_twin -= 1
+        known.append(Twin(self.last_twin, probe, weakref.ref(storage)))
+        for piece in self.at(storage.data_ptr()):
+            piece.twins = known
 
     def at(self, address: int) -> Iterable[Piece]:
         """Pieces known at the beginning of a storage."""
@@ -180,9 +217,9 @@ class Ledger:
         for piece in [self.pieces[key] for key in (self.pieces if keys is None else keys) if key in self.pieces]:
             piece.torch_wrote = 0
             if piece.key not in self.large:  # compared block by block, in several looks
-                for alias in list(piece.aliases.values()):
-                    if alias.probe is not None:
-                        alias.version = alias.probe._version
+                for witness in piece.witnesses:
+                    if witness.probe is not None:
+                        witness.version = witness.probe._version
 
     def overlapping(self, low: int, high: int) -> Iterator[Piece]:
         """Pieces that have a byte in ``[low, high)``."""

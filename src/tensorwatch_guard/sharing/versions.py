@@ -6,11 +6,11 @@ counter's state has to be noted at each comparison, or an array's next write wou
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from .ledger import Alias, Piece
+    from .ledger import Alias, Piece, Twin
 
 MOST_WHOLE: Final = 64
 """Pieces that are followed by line and asked for their counters after each, although they are the whole of a storage."""
@@ -27,13 +27,13 @@ class Noted:
         self._seen: dict[int, int] = {}
 
     def __call__(self) -> object | None:
-        self._seen = _versions(tuple(self._piece.aliases.values()))
+        self._seen = _versions(self._piece.witnesses)
         return self._hold()
 
     def keep(self) -> None:
         """What the counters said ahead of the comparison belongs to no write that comes after it."""
-        for alias in tuple(self._piece.aliases.values()):
-            alias.version = self._seen.get(alias.serial, alias.version)
+        for witness in self._piece.witnesses:
+            witness.version = self._seen.get(witness.serial, witness.version)
 
 
 class Versions:
@@ -74,8 +74,8 @@ class Versions:
                 if piece.hold() is None:
                     self._movable.pop(key, None)
                     self._drop(key)
-            aliases = [alias for piece in tuple(self._pieces.values()) for alias in tuple(piece.aliases.values())]
-            self._before, self._now = self._now, _versions(aliases)
+            witnesses = [witness for piece in tuple(self._pieces.values()) for witness in piece.witnesses]
+            self._before, self._now = self._now, _versions(witnesses)
         except Exception:  # amid a trace function
             self._before = {}
         return True
@@ -83,11 +83,11 @@ class Versions:
     def recall(self, piece: Piece) -> None:
         """Set what is known of a piece's counters back to the comparison before this one."""
         if piece.key in self._pieces:
-            for alias in tuple(piece.aliases.values()):
-                alias.version = self._before.get(alias.serial, alias.version)
+            for witness in piece.witnesses:
+                witness.version = self._before.get(witness.serial, witness.version)
 
 
-def _versions(aliases: tuple[Alias, ...] | list[Alias]) -> dict[int, int]:
-    return {alias.serial: probe._version for alias in aliases if (probe := alias.probe) is not None}
+def _versions(witnesses: Iterable[Alias | Twin]) -> dict[int, int]:
+    return {witness.serial: probe._version for witness in witnesses if (probe := witness.probe) is not None}
 
 

@@ -342,6 +342,11 @@ class Writes:
                 left = moment.trail.code is None  # the guard's exit has no place
                 self.tell_moved(piece, seen if left else moment, left)
 
+    def twin(self, tensor: torch.Tensor) -> None:
+        """A tensor has come by other memory, and has kept its version counter."""
+        with self.lock:
+            self.ledger.twin(tensor)
+
     # -- ends of a sharing -------------------------------------------------------------------------------------------
 
     def release(self, alias: Alias) -> None:
