@@ -73,15 +73,18 @@ class Hazards:
     # -- stale gradients -----------------------------------------------------------------------------------------------
 
     def suspect(self, mutation: Mutation) -> None:
-        """Shared memory was written and autograd does not know."""
+        """Shared memory was written and autograd does not know, or knows of one write and cannot know of another."""
         region, change = mutation.piece.region, mutation.change
         first, last = mutation.before, mutation.after
+        if not mutation.unseen and (first.thread != last.thread or not 0 <= first.sequence < last.sequence):
+            return
         sequences = {}
         if mutation.sequence is not None:
             sequences[last.thread] = (mutation.sequence, mutation.sequence)
         elif first.thread == last.thread and last.sequence >= 0:  # of a write whose number nobody knows all are possible
             sequences[last.thread] = (first.sequence, last.sequence)
-        one = Suspect(0, region.address + change.first, region.address + change.last, sequences)
+        low = region.address
+        one = Suspect(0, low + change.first, low + change.last, sequences, counted=not mutation.unseen)
         apart, held = _apart(mutation)
         self._keep(mutation.piece.key, Write(one, last.trail, apart, held=held))
 
@@ -146,7 +149,7 @@ class Hazards:
             return
         started = perf_counter_ns()
         writes = [write for known in self.suspects.values() for write in known]
-        suspects = [Suspect(i, w.suspect.low, w.suspect.high, w.suspect.sequences) for i, w in enumerate(writes)]
+        suspects = [replace(write.suspect, index=at) for at, write in enumerate(writes)]
         found = list(_still_changed(walk(roots, suspects, inputs), writes))
         self._credit_ns -= perf_counter_ns() - started
         if found:

@@ -53,7 +53,7 @@ class Telling:
     def mutated(self, mutation: Mutation) -> None:
         """Shared memory was written."""
         at = mutation.after.trail
-        if mutation.unseen:
+        if mutation.unseen or not (mutation.exact or mutation.inside):
             self.suspect(mutation)
         if mutation.is_told:
             self._seen_again(mutation)

@@ -51,6 +51,9 @@ class Suspect:
     low: int
     high: int
     sequences: Mapping[int, tuple[int, int]]
+    counted: bool = False
+    """PyTorch wrote in the interval, and its counter knows: what was saved before that it refuses by itself. Somebody else may
+    have written there, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +213,9 @@ class _Judge:
         """True: the node was made before the write. False: perhaps. None: after it."""
         if self._foreign or number >= UNNUMBERED or self._here not in suspect.sequences:
             return False
+        before = None if suspect.counted else True
         verdicts = {
-            True if number < start else (False if number < end else None) for start, end in suspect.sequences.values()
+            before if number < start else (False if number < end else None) for start, end in suspect.sequences.values()
         }
         return verdicts.pop() if len(verdicts) == 1 else False
 
