@@ -11,6 +11,8 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from ..sites import Trail
 from ..words import Change, Region, Write, Writer
 from .differences import differing_span, has_gaps
@@ -124,7 +126,8 @@ class Verdicts:
         escalation = self._writes.escalation
         if escalation is not None and escalation.following is not None:
             escalation.following.versions.recall(piece)
-        writer = self._writer(piece, None, START, START)[0]
+        with torch._C.DisableTorchFunction():  # a mode of the user's may be on in his line
+            writer = self._writer(piece, None, START, START)[0]
         held = self._writes.holders.other_side_held
         return writer if any(held(alias, 1, writer) for alias in list(piece.aliases.values())) else None
 

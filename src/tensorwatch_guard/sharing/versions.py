@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
+import torch
+
 if TYPE_CHECKING:
     from .ledger import Alias, Piece, Twin
 
+_mode_on: Final = torch._C._is_torch_function_mode_enabled
 MOST_WHOLE: Final = 64
 """Pieces that are followed by line and asked for their counters after each, although they are the whole of a storage."""
 
@@ -75,7 +78,11 @@ class Versions:
                     self._movable.pop(key, None)
                     self._drop(key)
             witnesses = [witness for piece in tuple(self._pieces.values()) for witness in piece.witnesses]
-            self._before, self._now = self._now, _versions(witnesses)
+            if _mode_on():  # the user's own, amid whose lines this is asked
+                with torch._C.DisableTorchFunction():
+                    self._before, self._now = self._now, _versions(witnesses)
+            else:
+                self._before, self._now = self._now, _versions(witnesses)
         except Exception:  # amid a trace function
             self._before = {}
         return True
