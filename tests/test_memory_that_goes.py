@@ -69,6 +69,36 @@ PROGRAMS = {
         for turn in range(3):
             print(turn, torch.ones(3).sum().item())
         """,
+    "a file that is written anew before anybody looks": """
+        import numpy as np
+        import torch
+        np.save("cache.npy", np.ones(50_000, dtype=np.float32))
+        mapped = np.load("cache.npy", mmap_mode="r+")
+        np.save("cache.npy", np.ones(10, dtype=np.float32))
+        old = torch.from_numpy(mapped)
+        for turn in range(3):
+            print(turn, torch.ones(3).sum().item())
+        """,
+    "a buffer of a type of one's own": """
+        import torch
+        class Buffer(bytearray):
+            __slots__ = ()
+        buffer = Buffer(4 << 20)
+        head = torch.frombuffer(buffer, dtype=torch.uint8)
+        buffer.clear()
+        for turn in range(3):
+            print(turn, torch.ones(3).sum().item())
+        """,
+    "memory of C's that is resized": """
+        import ctypes
+        import numpy as np
+        import torch
+        memory = (ctypes.c_char * (4 << 20))()
+        view = torch.from_numpy(np.frombuffer(memory, np.uint8))
+        ctypes.resize(memory, 64 << 20)
+        for turn in range(3):
+            print(turn, torch.ones(3).sum().item())
+        """,
     "an array that is resized there and back": """
         import numpy as np
         import torch
@@ -112,6 +142,42 @@ def test_it_is_told_and_the_program_lives(name: str, mode: str, tmp_path: Path) 
     assert not [finding for finding in report["findings"] if finding["kind"] == "mutation"]  # what lies there now is nobody's
     assert not [notice for notice in report["notices"] if notice["rule"] == "TWG901"]
     assert "was found gone at program.py" in guarded.stderr.replace("\n        ", " ")
+
+
+UNTOLD = {
+    "a mapped file that is deleted and cut": """
+        import os
+        import torch
+        with open("w.bin", "wb") as file:
+            file.write(bytes(1 << 20))
+        kept = os.open("w.bin", os.O_RDWR)
+        array = torch.from_file("w.bin", True, 1 << 18).numpy()
+        os.unlink("w.bin")
+        os.ftruncate(kept, 0)
+        x = torch.ones(3, requires_grad=True)
+        (x * 2).sum().backward()
+        print("done")
+        """,
+    "a kept .data of a buffer that is gone": """
+        import torch
+        buffer = bytearray(4 << 20)
+        weight = torch.frombuffer(buffer, dtype=torch.float32).requires_grad_()
+        kept = weight.data
+        buffer.clear()
+        x = torch.ones(3, requires_grad=True)
+        (x * 2).sum().backward()
+        print("done")
+        """,
+}
+
+
+@pytest.mark.parametrize("mode", ["auto", "exact"])
+@pytest.mark.parametrize("name", UNTOLD)
+def test_the_program_lives_where_nobody_can_say(name: str, mode: str, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(textwrap.dedent(UNTOLD[name]))
+    guarded = done([sys.executable, "-m", "tensorwatch_guard", "run", "--writes", mode, "program.py"], tmp_path)
+    assert (guarded.returncode, guarded.stdout) == (0, "done\n"), guarded.stderr[-2000:]
+    assert "TWG901" not in guarded.stderr
 
 
 def test_what_is_found_gone_in_the_end_says_where_it_was_last(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, update_wrapper
+from pkgutil import resolve_name
 from types import (
     CodeType,
     FunctionType,
@@ -51,9 +52,16 @@ _CACHES: Final = (
 """Cached tables of PyTorch's own functions: filled while probes are in place, they would keep the probes for ever."""
 
 
+def _reduced(original: Any, protocol: Any) -> Any:
+    """How a probe is pickled: as its original, also by those who have never heard of us."""
+    if isinstance(original, FunctionType) and "<" not in original.__qualname__:
+        return resolve_name, (f"{original.__module__}:{original.__qualname__}",)
+    return original.__reduce_ex__(protocol)
+
+
 class _BoundProbe(wrapt.BoundFunctionWrapper[Any, Any]):
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return self.__wrapped__.__reduce_ex__(protocol)
+        return _reduced(self.__wrapped__, protocol)
 
     def __copy__(self) -> Any:
         return self.__wrapped__
@@ -71,7 +79,7 @@ class Probe(wrapt.FunctionWrapper[Any, Any]):
     __bound_function_wrapper__ = _BoundProbe
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return self.__wrapped__.__reduce_ex__(protocol)
+        return _reduced(self.__wrapped__, protocol)
 
     def __copy__(self) -> Probe:
         return self

@@ -16,6 +16,7 @@ from ..operations import Operation
 from ..session import Session
 from ..sharing.owners import (
     BorrowedOwner,
+    ExportedOwner,
     Owner,
     StorageOwner,
     array_owner,
@@ -72,7 +73,7 @@ def _handed_out(session: Session, outcome: Outcome) -> None:
     elif isinstance(result, Tensor):
         _to_tensor(session, outcome, outcome.args[0] if outcome.args else next(iter(outcome.kwargs.values()), None), result)
     elif isinstance(subject, Tensor) and is_real(subject) and on_cpu(subject) and not outcome.kwargs.get("copy"):  # a capsule
-        _tell(session, outcome, _TO_BUFFER, subject, None, lambda: StorageOwner(subject.untyped_storage()))
+        _tell(session, outcome, _TO_BUFFER, subject, None, lambda: ExportedOwner(subject.untyped_storage()))
 
 
 def _to_array(session: Session, outcome: Outcome, tensor: Tensor, array: np.ndarray[Any, Any]) -> None:

@@ -188,6 +188,8 @@ class _Gone:
     """The owner of memory that is not there any more."""
 
     address = 0
+    file = None
+    may_move = False
 
     def ask(self) -> None:
         return None

@@ -181,6 +181,11 @@ class Contents:
                     entry.copy.clear()  # thousands of short lives between two looks cost no memory
             self._outgoing.append(entry)
 
+    def close(self) -> None:
+        """Nothing is asked of the kernel any more."""
+        if self.large.pages is not None:
+            self.large.pages.close()
+
     def _settle(self) -> None:
         """Give new regions their places, and take those of dropped ones. Under the lock."""
         while self._incoming:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from .addresses import address_of
+from .backing import may_be_read
 from .fingerprints import hasher
 from .graph import sequence_number
 from .ledger import version_probe
@@ -122,7 +123,9 @@ def _covers(storage: Any, low: int, high: int) -> bool:
     if storage is None:
         return False
     start = storage.data_ptr()
-    return bool(start <= low and high <= start + storage.nbytes())
+    if not (start <= low and high <= start + storage.nbytes()):
+        return False
+    return may_be_read(storage)
 
 
 _hash: Final = hasher()
@@ -194,7 +197,7 @@ class DataViews:
     def content(self, tensor: torch.Tensor, low: int) -> Content:
         """A tensor's bytes as a hash; None where that would take too long, or gaps are between them."""
         nbytes = tensor.nbytes
-        if not low or not nbytes or not tensor.is_contiguous():
+        if not low or not nbytes or not tensor.is_contiguous() or not may_be_read(tensor.untyped_storage()):
             return None
         if nbytes <= SMALL:
             return _read(low, low + nbytes)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import sys
 import weakref
 from typing import TYPE_CHECKING
 
 from ..sites import trail
+from .interrupted import pass_on
 from .ledger import Alias
 from .moments import now
 
@@ -74,7 +74,7 @@ class Deaths:
 
 
 class Death:
-    """A weak reference's call-back: closes one alias, once, and never raises."""
+    """A weak reference's call-back: closes one alias, once."""
 
     __slots__ = ("_alias", "_deaths")
 
@@ -82,6 +82,9 @@ class Death:
         self._deaths = deaths
         self._alias = alias
 
-    def __call__(self, _reference: object) -> None:
-        with contextlib.suppress(Exception):
+    def __call__(self, _reference: object) -> object:
+        try:
             self._deaths.died(self._alias)
+        except BaseException as error:
+            return pass_on(error)
+        return None

@@ -106,7 +106,9 @@ class Piece:
         if self.dying is not None:
             return self.dying.owner_at_death()
         owner = self.ask()
-        return None if owner is MOVED else owner
+        if owner is MOVED or (self.owner.file is not None and not self.owner.file.is_there()):
+            return None
+        return owner
 
     @property
     def witnesses(self) -> tuple[Alias | Twin, ...]:

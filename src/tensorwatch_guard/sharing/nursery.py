@@ -21,6 +21,7 @@ from ..sites import Trail
 from ..words import Region
 from .copies import GLANCE
 from .graph import sequence_number
+from .interrupted import pass_on
 from .ledger import version_probe
 from .moments import Moment, Stamp, tick
 from .owners import ArrayOwner, StorageOwner
@@ -171,17 +172,14 @@ class Nursery:
         """
         born = Newborn(op, direction, at, tensor)
 
-        def died(_: object) -> None:
+        def died(_: object) -> object:
             try:  # contextlib.suppress would be half of what this costs
                 if self.leave(born) and born.changed_at_death():
                     self._changed_at_death(born)
-            except Exception:
-                pass
+            except BaseException as error:
+                return pass_on(error)
+            return None
 
-        if compared:
-            born.view = _array_of(born.nbytes).from_address(born.address)
-            born.copy = bytearray(born.view)
-        self.large = self.large or len(born.copy) > GLANCE
         storage = tensor.untyped_storage()
         owner: StorageOwner | ArrayOwner
         if array is None:
@@ -190,6 +188,10 @@ class Nursery:
         else:
             owner = ArrayOwner(storage, array, died)
         born.owner = owner
+        if compared and (not owner.may_move or owner.hold() is not None):
+            born.view = _array_of(born.nbytes).from_address(born.address)
+            born.copy = bytearray(born.view)
+        self.large = self.large or len(born.copy) > GLANCE
         self.newborns[id(born)] = born
         self.by_address[owner.address] = born
         self._turn = _NOBODY

@@ -7,6 +7,7 @@ chain on NumPy's. A remembered address is never read: the living owner is asked 
 from __future__ import annotations
 
 import array
+import ctypes
 import sys
 import weakref
 from collections.abc import Callable
@@ -30,7 +31,7 @@ class StorageOwner:
 
     __slots__ = ("address", "file", "nbytes", "ref")
 
-    def __init__(self, storage: torch.UntypedStorage, callback: Callable[[Any], None] | None = None) -> None:
+    def __init__(self, storage: torch.UntypedStorage, callback: Callable[[Any], object] | None = None) -> None:
         self.ref = weakref.ref(storage, callback)
         self.address = storage.data_ptr()
         self.nbytes = storage.nbytes()
@@ -43,7 +44,7 @@ class StorageOwner:
             return None
         if storage.data_ptr() != self.address or storage.nbytes() < self.nbytes:
             return MOVED
-        return storage if self.file is None or self.file.is_there() else MOVED
+        return MOVED if self.file is not None and self.file.is_there() is False else storage
 
     @property
     def may_move(self) -> bool:
@@ -53,7 +54,7 @@ class StorageOwner:
     def hold(self) -> object | None:
         """A strong reference while the memory may be read, else None."""
         owner = self.ask()
-        return None if owner is MOVED else owner
+        return None if owner is MOVED or (self.file is not None and not self.file.is_there()) else owner
 
 
 class ArrayOwner:
@@ -63,10 +64,10 @@ class ArrayOwner:
     reference would be felt: NumPy refuses ``resize(refcheck=False)`` while there is one.
     """
 
-    __slots__ = ("address", "array", "begins", "file", "nbytes", "ref")
+    __slots__ = ("address", "array", "begins", "file", "nbytes", "place", "ref")
 
     def __init__(
-        self, storage: torch.UntypedStorage, array: np.ndarray[Any, Any], callback: Callable[[Any], None] | None = None
+        self, storage: torch.UntypedStorage, array: np.ndarray[Any, Any], callback: Callable[[Any], object] | None = None
     ) -> None:
         self.ref = weakref.ref(storage, callback)
         self.address = storage.data_ptr()
@@ -76,6 +77,8 @@ class ArrayOwner:
         self.begins = address_of(owner) if owner.base is None else 0
         """Where the memory of an array that owns it begins; one that only views somebody's cannot be resized."""
         self.file = file_of_mapping(owner.base) if owner.base is not None else None
+        self.place = place_of(owner.base) if isinstance(owner.base, ctypes.Array | ctypes.Structure) else None
+        """Of memory of C's, which ``ctypes.resize`` moves although somebody views it."""
 
     def let_go(self) -> None:
         """The storage is gone, or has other memory: give the array back."""
@@ -89,12 +92,14 @@ class ArrayOwner:
     def _has_stayed(self, owner: np.ndarray[Any, Any]) -> bool:
         if owner.nbytes != self.nbytes or (self.begins and address_of(owner) != self.begins):
             return False
-        return self.file is None or self.file.is_there()
+        if self.place is not None and place_of(owner.base) != self.place:
+            return False
+        return self.file is None or self.file.is_there() is not False
 
     @property
     def may_move(self) -> bool:
         """As a storage's. That it is resized is known from the line: see ``asides``."""
-        return self.file is not None
+        return self.file is not None or self.place is not None
 
     def ask(self) -> object | None:
         """The living array that owns the memory, MOVED, or None when it is gone."""
@@ -107,7 +112,18 @@ class ArrayOwner:
     def hold(self) -> object | None:
         """A strong reference while the memory may be read, else None."""
         owner = self.ask()
-        return None if owner is MOVED else owner
+        return None if owner is MOVED or (self.file is not None and not self.file.is_there()) else owner
+
+
+class ExportedOwner(StorageOwner):
+    """Memory of a tensor that a DLPack capsule shows: unlike ``numpy()`` that does not keep the storage from being resized."""
+
+    __slots__ = ()
+
+    @property
+    def may_move(self) -> bool:
+        """By any operation, also by one that nobody watches."""
+        return True
 
 
 class LentOwner(StorageOwner):
@@ -137,14 +153,13 @@ class BorrowedOwner:
 
     __slots__ = ("file", "held", "place", "ref", "source")
 
-    def __init__(self, storage: torch.UntypedStorage, source: object, callback: Callable[[Any], None] | None = None) -> None:
+    def __init__(self, storage: torch.UntypedStorage, source: object, callback: Callable[[Any], object] | None = None) -> None:
         self.ref = weakref.ref(storage, callback)
         self.source = _weak(source)
-        self.held = source if type(source) in _COUNTED else None
+        self.held = source if self.source is None or type(source) in _COUNTED else None
         """The buffer itself, which the storage holds for as long as it lives: no life is made longer."""
-        asked = self.source is not None or self.held is not None
-        self.place = place_of(source) if asked and may_move(source) else None
-        self.file = file_of_mapping(source) if self.source is not None else None
+        self.place = place_of(source) if may_move(source) else None
+        self.file = file_of_mapping(source) or file_of_storage(storage, storage.data_ptr())
 
     def let_go(self) -> None:
         """The storage is gone: give the buffer back."""
@@ -153,7 +168,7 @@ class BorrowedOwner:
     def held_elsewhere(self) -> bool:
         """Whether somebody besides the storage has the buffer. Of a mapping or memory of C's nobody can say."""
         held = self.held
-        if held is None:
+        if type(held) not in _COUNTED:
             return True
         # here: the storage, the slot, the name and the question
         return sys.getrefcount(held) > 4
@@ -166,7 +181,7 @@ class BorrowedOwner:
         source = self.source() if self.source is not None else self.held
         if source is not None and self.place is not None and place_of(source) != self.place:
             return MOVED
-        return storage if self.file is None or self.file.is_there() else MOVED
+        return MOVED if self.file is not None and self.file.is_there() is False else storage
 
     @property
     def may_move(self) -> bool:
@@ -176,7 +191,7 @@ class BorrowedOwner:
     def hold(self) -> object | None:
         """A strong reference while the memory may be read, else None."""
         owner = self.ask()
-        return None if owner is MOVED else owner
+        return None if owner is MOVED or (self.file is not None and not self.file.is_there()) else owner
 
 
 Owner = StorageOwner | ArrayOwner | BorrowedOwner

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from .addresses import address_of
+from .backing import may_be_read
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +40,8 @@ class Value:
         self._shape = (*value.shape, item)
         self._strides = (*(stride * item for stride in value.stride()), 1)
         span = sum((length - 1) * stride for length, stride in zip(self._shape, self._strides, strict=True)) + 1
-        self._now = bytes((ctypes.c_char * span).from_address(self._low)) if 0 < span <= LARGEST and self._low else b""
+        reads = 0 < span <= LARGEST and self._low and may_be_read(value.untyped_storage())
+        self._now = bytes((ctypes.c_char * span).from_address(self._low)) if reads else b""
 
     @property
     def known(self) -> bool:

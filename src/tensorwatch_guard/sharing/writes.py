@@ -19,7 +19,7 @@ from ..sites import Trail
 from ..words import Change, Region
 from .adoption import Adoption
 from .attention import Attention
-from .backing import forget_mapped
+from .backing import ask_of_borrowed, forget_mapped
 from .contents import Contents
 from .copies import GLANCE
 from .counters import Counters
@@ -58,6 +58,7 @@ class Writes:
         self.pace = Pace(share)
         self.escalation: Escalation | None = None
         self.data_views = DataViews()
+        ask_of_borrowed(self._may_read)
         self.verdicts = Verdicts(self, tell)
         self.deaths = Deaths(self)
         self.young = Adoption(self)
@@ -147,7 +148,7 @@ class Writes:
             alias.version = born.version if born is not None else alias.probe._version if alias.probe is not None else 0
             if born is None and self.data_views:
                 self.data_views.handed_out(region.address, region.address + region.nbytes)
-            if new and watch:
+            if new and watch and (not piece.owner.may_move or piece.hold() is not None):
                 piece.partial = region.nbytes < storage.nbytes() or (direction.startswith("tensor->") and has_gaps(region))
                 noted = Noted(piece) if piece.partial else None
                 self.contents.add(piece.key, region, piece.hold, file_backed=file_backed, stamp=seen, ask=noted)
@@ -342,6 +343,11 @@ class Writes:
                 left = moment.trail.code is None  # the guard's exit has no place
                 self.tell_moved(piece, seen if left else moment, left)
 
+    def _may_read(self, address: int) -> bool:
+        """Whether memory that torch has borrowed, of the storage that begins there, is still where it was."""
+        born = self.young.nursery.at(address)
+        return (born is None or born.is_there()) and all(piece.hold() is not None for piece in self.ledger.at(address))
+
     def twin(self, tensor: torch.Tensor) -> None:
         """A tensor has come by other memory, and has kept its version counter."""
         with self.lock:
@@ -379,6 +385,7 @@ class Writes:
             self.ledger = Ledger()
             self.young.nursery.clear()
             self.data_views.clear()
+            self.contents.close()
             forget_mapped()
             if self.escalation is not None:
                 self.escalation.close()
