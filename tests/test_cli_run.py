@@ -271,3 +271,12 @@ def test_a_program_without_torch_is_told_so_and_does_not_load_it(runner: Runner)
     assert (found.stdout, found.returncode) == ("False False\n", 0)
     assert found.stderr == f"{PREFIX} torch was never imported: there was nothing to watch\n"
     assert not (runner.home / "r.json").exists()
+
+
+def test_where_standard_error_is_none_nothing_of_ours_is_among_the_programs_output(runner: Runner):
+    """As under pythonw: ``print(file=None)`` would take standard output."""
+    runner.write("script.py", "import sys, torch\nprint('out', torch.ones(1).item())\nsys.stderr = None\n")
+    found = runner.guarded("script.py")
+    assert (found.stdout, found.returncode) == ("out 1.0\n", 0)
+    runner.write("script.py", "import sys\nprint('out')\nsys.stderr = None\n")
+    assert runner.guarded("script.py").stdout == "out\n"

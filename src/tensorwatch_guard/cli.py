@@ -301,4 +301,5 @@ def _failed(text: str) -> int:
 
 
 def _say(text: str) -> None:
-    print(f"tensorwatch-guard: {text}", file=sys.stderr, flush=True)
+    if sys.stderr is not None:
+        print(f"tensorwatch-guard: {text}", file=sys.stderr, flush=True)

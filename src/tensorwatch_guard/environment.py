@@ -166,8 +166,9 @@ def is_violation(error: BaseException) -> bool:
 def say(text: str) -> None:
     """One message to the user, on stderr, whatever state that is in."""
     try:
-        print(f"tensorwatch_guard: {text}", file=sys.stderr, flush=True)  # noqa: T201
-    except (OSError, ValueError, AttributeError):  # closed, full, or none (pythonw)
+        if sys.stderr is not None:  # none under pythonw: ``print`` would take standard output
+            print(f"tensorwatch_guard: {text}", file=sys.stderr, flush=True)  # noqa: T201
+    except (OSError, ValueError, AttributeError):  # closed or full
         return
 
 

@@ -176,7 +176,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         self._report = HOUSEHOLD.closed(self, self._report, collector)
 
     def _finish(self, error: BaseException | None) -> None:
-        from .printing import finish
+        from .printing import finish, say
 
         if self._report is None:
             return
@@ -185,7 +185,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         try:
             finish(self, report, error or violation)
         except Exception as fault:  # a report that cannot be shown never stops a program
-            print(f"tensorwatch_guard: the report could not be shown: {fault!r}", file=sys.stderr)  # noqa: T201
+            say(f"the report could not be shown: {fault!r}")
         if violation is not None:
             raise violation from None
 

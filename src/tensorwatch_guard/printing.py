@@ -46,9 +46,16 @@ def finish(done: guard, report: Report, error: BaseException | None, stream: Tex
         done.told |= worth
 
 
-def _print(report: Report, stream: TextIO) -> None:
-    report.print(stream)
-    stream.flush()
+def _print(report: Report, stream: TextIO | None) -> None:
+    if stream is not None:  # none under pythonw, where nobody would read it
+        report.print(stream)
+        stream.flush()
+
+
+def say(text: str) -> None:
+    """A line to the user; ``print`` takes standard output where standard error is none, which is the program's."""
+    if sys.stderr is not None:
+        print(f"tensorwatch_guard: {text}", file=sys.stderr)
 
 
 def write_file(report: Report, path: str | None) -> None:
@@ -61,7 +68,7 @@ def _write(report: Report, path: str) -> None:
     try:
         write_file(report, path)
     except OSError as error:
-        print(f"tensorwatch_guard: {path} cannot be written ({error}); the report follows", file=sys.stderr)
+        say(f"{path} cannot be written ({error}); the report follows")
         _print(report, sys.stderr)
 
 
@@ -71,9 +78,9 @@ def _write_baseline(done: guard, report: Report, path: str) -> None:
     try:
         known = write(report, path, done.bites)
     except BaselineError as error:
-        print(f"tensorwatch_guard: {error}", file=sys.stderr)
+        say(f"{error}")
     else:
-        print(f"tensorwatch_guard: {path} holds {known} findings that are let pass from now on", file=sys.stderr)
+        say(f"{path} holds {known} findings that are let pass from now on")
 
 
 def _write_text(report: Report, path: str) -> None:
@@ -83,5 +90,5 @@ def _write_text(report: Report, path: str) -> None:
         with open(file_for(path), "w", encoding="utf-8") as file:
             file.write(str(report) + "\n")
     except OSError as error:
-        print(f"tensorwatch_guard: {path} cannot be written ({error}); the report follows", file=sys.stderr)
+        say(f"{path} cannot be written ({error}); the report follows")
         _print(report, sys.stderr)

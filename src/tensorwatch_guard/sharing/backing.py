@@ -63,7 +63,7 @@ def may_move(source: object) -> bool:
     return not isinstance(source, bytes)
 
 
-def address_of(owner: np.ndarray[Any, Any]) -> int:
+def begin_of(owner: np.ndarray[Any, Any]) -> int:
     """Where an array's memory begins now."""
     try:
         for address in map(ctypes.addressof, map(_cell, (owner,))):
@@ -145,7 +145,7 @@ def may_be_read(storage: torch.UntypedStorage) -> bool:
 
 def file_of_storage(storage: torch.UntypedStorage, address: int) -> Backing | None:
     """The file behind a storage; None where there is none, or nobody knows."""
-    if _mapped:
+    if _mapped and not storage.resizable():
         for low, high, file in reversed(_mapped):
             if low <= address < high:
                 return file
@@ -167,14 +167,21 @@ def file_of_mapping(source: object) -> Backing | None:
         elif isinstance(source, ctypes.Array | ctypes.Structure):
             kept = source._objects  # what from_buffer was given
             source = next(iter(kept.values()), None) if isinstance(kept, dict) else source._b_base_
-        else:  # what numpy puts between, and objects with an interface of their own, which keep what they show
-            source = getattr(source, "base", None) or _shown(source)
+        else:
+            source = _kept_by(source)
         if source is None:
             return None
     return None
 
 
-def _shown(source: object) -> object | None:
-    """The one array or mapping that an object holds."""
-    held = [value for value in getattr(source, "__dict__", {}).values() if isinstance(value, np.ndarray | mmap.mmap)]
-    return held[0] if len(held) == 1 else None
+def _kept_by(source: object) -> object | None:
+    """The one array or mapping that an object with an interface of its own keeps; what NumPy puts between keeps one, too.
+
+    Asked past whatever its class may have to say.
+    """
+    try:
+        values = list(object.__getattribute__(source, "__dict__").values())
+    except (AttributeError, TypeError):
+        return None
+    kept = [value for value in values if isinstance(value, np.ndarray | mmap.mmap)]
+    return kept[0] if len(kept) == 1 else None

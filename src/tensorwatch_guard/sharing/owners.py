@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ..words import Region
-from .backing import address_of, file_of_mapping, file_of_storage, may_move, place_of
+from .backing import begin_of, file_of_mapping, file_of_storage, may_move, place_of
 
 MOVED: Final = object()
 """What an owner says of itself when it lives but its memory is elsewhere now, or has another size."""
@@ -74,7 +74,7 @@ class ArrayOwner:
         self.array: np.ndarray[Any, Any] | None = array
         owner = last_array(array)
         self.nbytes = owner.nbytes
-        self.begins = address_of(owner) if owner.base is None else 0
+        self.begins = begin_of(owner) if owner.base is None else 0
         """Where the memory of an array that owns it begins; one that only views somebody's cannot be resized."""
         self.file = file_of_mapping(owner.base) if owner.base is not None else None
         self.place = place_of(owner.base) if isinstance(owner.base, ctypes.Array | ctypes.Structure) else None
@@ -90,7 +90,7 @@ class ArrayOwner:
         return owner if owner is not None and self._has_stayed(owner) else None
 
     def _has_stayed(self, owner: np.ndarray[Any, Any]) -> bool:
-        if owner.nbytes != self.nbytes or (self.begins and address_of(owner) != self.begins):
+        if owner.nbytes != self.nbytes or (self.begins and begin_of(owner) != self.begins):
             return False
         if self.place is not None and place_of(owner.base) != self.place:
             return False
