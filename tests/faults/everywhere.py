@@ -53,7 +53,7 @@ KERNEL = {
     "probes/reads.py": {"_short.<locals>.short"},
     "probes/short_shares.py": {
         *("_to_array_short.<locals>.short", "_from_array_short.<locals>.short", "_is_short", "_is_copied", "_is_followed"),
-        *("_refused", "_count"),
+        *("_refused", "_count", "copying.<locals>.probe"),
     },
     "probes/install.py": {"_quick.<locals>.Quick.__get__", "Installation.stop", "Installation.lift", "Handle.remove"},
     "routes.py": {"Busy.way"},
