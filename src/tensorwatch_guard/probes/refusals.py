@@ -7,6 +7,7 @@ waits until it is known what became of it.
 from __future__ import annotations
 
 import contextvars
+from collections.abc import Iterable
 from dataclasses import dataclass
 from threading import get_ident
 from types import FrameType
@@ -59,7 +60,7 @@ def refused(row: Operation, at: Trail | FrameType, error: Exception, kwargs: dic
         details = {"exception": type(error).__name__, "message": message}
         became(row, trail)
         if row.name == _TRIED:
-            tell_waiting()
+            tell_waiting((get_ident(),))
             _waiting[get_ident()] = _Refusal(row, trail, details, contextvars.copy_context())
         else:
             _emit(row, trail, details)
@@ -74,9 +75,9 @@ def became(row: Operation, at: Trail) -> None:
         del _waiting[get_ident()]
 
 
-def tell_waiting() -> None:
-    """Nothing more can become of those that wait: of this thread's, for its next has come, or of all."""
-    for ident in list(_waiting):
+def tell_waiting(threads: Iterable[int] | None = None) -> None:
+    """Nothing more can become of those that wait: of these threads, or of all. What waits in others may be tried yet."""
+    for ident in list(_waiting) if threads is None else threads:
         waiting = _waiting.pop(ident, None)
         if waiting is not None:
             waiting.tell()
