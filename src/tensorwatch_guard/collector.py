@@ -129,8 +129,8 @@ class Tally:
 
     def link(self, role: str, kind: Kind, op: str, trail: Trail, extra: Trail | None = None) -> None:
         """Another happening that belongs to this one's story. ``extra``: the other end of its interval."""
-        if len(self.links) < MOST_LINKS:
-            self.links.setdefault((role, op, trail.key, extra and extra.key), Link(role, kind, op, trail, extra))
+        if len(self.links) < MOST_LINKS and (key := (role, op, trail.key, extra and extra.key)) not in self.links:
+            self.links[key] = Link(role, kind, op, trail, extra)
 
     def in_task(self) -> None:
         """It was first seen in an asyncio task; another one may do it now."""

@@ -121,6 +121,6 @@ def on_cpu(tensor: torch.Tensor) -> bool:
 def is_real(tensor: object) -> bool:
     """False for fake, functional and vmapped tensors: they stand for values that are not there."""
     if isinstance(tensor, Tensor) and type(tensor) in PLAIN:
-        return not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+        return not (torch._C._functorch.is_functorch_wrapped_tensor(tensor) or torch._is_functional_tensor(tensor))
     name = type(tensor).__name__
     return name not in ("FakeTensor", "FunctionalTensor")

@@ -84,7 +84,9 @@ class Hazards:
         elif first.thread == last.thread and last.sequence >= 0:  # of a write whose number nobody knows all are possible
             sequences[last.thread] = (first.sequence, last.sequence)
         low = region.address
-        one = Suspect(0, low + change.first, low + change.last, sequences, counted=not mutation.unseen)
+        one = Suspect(
+            0, low + change.first, low + change.last, sequences, counted=not mutation.unseen, known_to=mutation.known_to,
+        )
         apart, held = _apart(mutation)
         self._keep(mutation.piece.key, Write(one, last.trail, apart, held=held))
 

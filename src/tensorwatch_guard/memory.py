@@ -174,6 +174,8 @@ class Memory:
         array: np.ndarray[Any, Any] | None,
         small: bool,
     ) -> None:
+        if not tensor.data_ptr():  # a functional tensor's array, for one: nobody knows what stands behind it
+            return
         twins = self.writes.ledger.twins
         if twins and tensor.untyped_storage().data_ptr() in twins:
             small = False  # nobody asks twins about what is young
@@ -257,11 +259,11 @@ class Memory:
             self.writes.boundary(now(NOWHERE if final else at, phase), whole=final)
             self.writes.pace.spend(perf_counter_ns() - began)
 
-    def torch_boundary(self, at: Trail, phase: int, *, wrote: bool) -> None:
-        """What torch itself may write is looked at. ``wrote``: it has just done so, whatever the version counters say."""
+    def torch_boundary(self, at: Trail, phase: int) -> None:
+        """What torch itself may write is looked at."""
         if self.mode != "off":
             began = perf_counter_ns()
-            self.writes.torch_boundary(now(at, phase), wrote=wrote)
+            self.writes.torch_boundary(now(at, phase))
             self.writes.pace.spend(perf_counter_ns() - began)
 
     @property

@@ -42,6 +42,8 @@ STEP_READ: Final = "Tensor.item"
 STEP_COUNTS: Final = "an optimizer's step counts"
 STEP_BYTES: Final = 4
 """An optimizer's step count is a float32."""
+LONG_NS: Final = 20_000
+"""An event that took longer stands for itself alone."""
 REWRITE_NS: Final = 30_000_000_000
 """Between two rewrites of a report file that was asked for."""
 
@@ -302,10 +304,10 @@ class Session:
         if self.sharing and self.memory is not None:
             self.memory.boundary(at, phase, final=final)
 
-    def torch_boundary(self, at: Trail, phase: int, *, wrote: bool = False) -> None:
-        """What torch itself may write is looked at. ``wrote``: it has just done so, whatever the version counters say."""
+    def torch_boundary(self, at: Trail, phase: int) -> None:
+        """What torch itself may write is looked at."""
         if self.sharing and self.memory is not None:
-            self.memory.torch_boundary(at, phase, wrote=wrote)
+            self.memory.torch_boundary(at, phase)
 
     def knows(self, tensors: Iterable[torch.Tensor]) -> bool:
         """Whether the memory of one of these tensors is known to be shared."""
@@ -340,7 +342,9 @@ class Session:
     def timed(self, started: int, stands_for: int = 1) -> None:
         """Our own work since ``started`` is added to the overhead, as that of so many events."""
         ended = perf_counter_ns()
-        self.overhead_ns += (ended - started) * stands_for
+        spent = ended - started
+        # what took long was a look, or another thread's turn: the others were no such ones
+        self.overhead_ns += spent * stands_for if spent < LONG_NS else spent
         if ended > self.due_ns:
             self.tick(ended)
 

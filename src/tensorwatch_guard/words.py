@@ -16,6 +16,8 @@ Direction = Literal["h2d", "d2h", "d2d"]
 Level = Literal["off", "log", "warn", "error"]
 Severity = Literal["note", "warning", "error", "critical"]
 Writer = Literal["numpy", "torch", "unknown"]
+WrittenBy = tuple[Writer, "frozenset[int] | None"]
+"""Who, and ``Write.known_to``."""
 Follower = Literal["lines", "pages", "both"]
 Layer = Literal["calls", "ops"]
 
@@ -138,6 +140,8 @@ class Write:
     """Autograd's sequence number in the writing thread when the write was seen, None where unknown."""
     alone: bool = False
     """Nobody but the writer had the memory."""
+    known_to: frozenset[int] | None = None
+    """Of PyTorch's writes the storages whose version counters know of it; None where all do, or nobody asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ import torch
 import tensorwatch_guard
 from faults.program import run
 from tensorwatch_guard import guard
+from tensorwatch_guard.probes.unseen import WORDS
 from tensorwatch_guard.running import RUNNING
 
 HERE = os.path.dirname(tensorwatch_guard.__file__)
@@ -44,18 +45,19 @@ KERNEL = {
     # called at each line of the user's, and contains the rest
     "sharing/follow.py": {"LineFollower._hit"},
     "sharing/versions.py": {"Versions.__eq__"},
+    "sharing/suspects.py": {"is_our_work"},
     # called by probes around the user's call, outside any containment: each is short, and these contain the rest
     "probes/happen.py": {"_first_word", "contained", "_unheard"},
     "probes/refusals.py": {"refused"},
     "probes/temporaries.py": {"passes"},
-    "probes/stand_in.py": {"stand_in", "strip"},
+    "probes/stand_in.py": {"stand_in", "caller", "strip"},
     "probes/spans.py": {"_guarded", "told", "_place", "_looks", "_shared", "_before_backward"},
     "probes/reads.py": {"_short.<locals>.short"},
     "probes/short_shares.py": {
         *("_to_array_short.<locals>.short", "_from_array_short.<locals>.short", "_is_short", "_is_copied", "_is_followed"),
         *("_refused", "_count", "copying.<locals>.probe"),
     },
-    "probes/install.py": {"_quick.<locals>.Quick.__get__", "Installation.stop", "Installation.lift", "Handle.remove"},
+    "probes/install.py": {"_OfClass.__get__", "_quick.<locals>.Quick.__get__", "Installation.stop", "Installation.lift", "Handle.remove"},
     "routes.py": {"Busy.way"},
     "probes/step_reads.py": {"StepReads.lift", "_counted"},
     "probes/data.py": {"_is_open", "_same", "_begin", "_end", "DataProbe.lift"},
@@ -142,7 +144,7 @@ def _raising(code: CodeType) -> CodeType:
 
 def target_of(code: CodeType) -> Target:
     """A function's name from process to process."""
-    return os.path.relpath(code.co_filename, HERE), code.co_firstlineno, getattr(code, "co_qualname", code.co_name)
+    return os.path.relpath(code.co_filename.removesuffix(WORDS), HERE), code.co_firstlineno, getattr(code, "co_qualname", code.co_name)
 
 
 def guarded(options: dict[str, Any]) -> list[Any]:

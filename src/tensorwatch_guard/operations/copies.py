@@ -42,6 +42,14 @@ def device_name(device: Any) -> str:
     return f"{device.type}:{current() if current is not None else 0}"
 
 
+def nbytes_of(tensor: Any) -> int:
+    """Bytes of a tensor's values. Sparse and opaque ones do not say; of a sparse one these are the values it holds."""
+    try:
+        return int(tensor.nbytes)
+    except RuntimeError:
+        return int((tensor._nnz() if tensor.is_sparse else tensor.numel()) * tensor.element_size())
+
+
 def move_of(
     source: Any, device: Any, *, into: Any = None, dtype: Any = None, non_blocking: bool = False
 ) -> Move | None:
@@ -178,7 +186,7 @@ def lifted(args: Arguments, _kwargs: Keywords) -> tuple[Move, ...]:
     tensor = args[0]
     if not on_device(tensor) or tensor.numel() == 0:
         return NO_MOVES
-    return (Move("h2d", "cpu", device_name(tensor.device), tensor.nbytes, False, False, True),)
+    return (Move("h2d", "cpu", device_name(tensor.device), nbytes_of(tensor), False, False, True),)
 
 
 def operand_moves(tensor: Any, device: Any, nbytes: int | None = None) -> tuple[Move, ...]:
@@ -190,7 +198,7 @@ def operand_moves(tensor: Any, device: Any, nbytes: int | None = None) -> tuple[
             "h2d",
             "cpu",
             device_name(device),
-            tensor.nbytes if nbytes is None else nbytes,
+            nbytes_of(tensor) if nbytes is None else nbytes,
             tensor.is_pinned(),
             False,
             True,

@@ -106,6 +106,7 @@ def _is_open(tensor: Tensor) -> bool:
         and not _tracing()
         and tensor.is_cpu
         and tensor.layout is torch.strided
+        and not tensor.is_nested
         and is_real(tensor)
         and not tensor.is_inference()
     )

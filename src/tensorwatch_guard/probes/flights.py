@@ -19,6 +19,7 @@ from ..session import SESSION, Session
 from .compensation import Argument, tensors_at, written_arguments
 from .happen import Outcome, contained, host_tensor, is_device, watched
 from .install import Hook
+from .unseen import unseen
 
 if TYPE_CHECKING:
     from ..in_flight import Pending
@@ -47,6 +48,7 @@ def write(row: Operation) -> Hook:
     long_way = watched(row, after_write, before_write, refusals=False)
     session = SESSION
 
+    @unseen
     def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
         if not session.flying or type(instance) not in PLAIN:

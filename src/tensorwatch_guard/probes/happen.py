@@ -22,7 +22,8 @@ from ..sites import FILES, OWN, Trail
 from .hiding import pass_over_us
 from .install import Hook
 from .refusals import refused
-from .stand_in import stand_in, strip
+from .stand_in import caller, strip
+from .unseen import unseen
 
 if TYPE_CHECKING:
     from .torch_writes import Look
@@ -146,6 +147,7 @@ def watched(
         if here.told == outcome.told:
             _traced(session, outcome)
 
+    @unseen
     def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
         if not session.collectors:
@@ -156,7 +158,7 @@ def watched(
         if _compiler._is_compiling_flag or _tracing():  # what we ask of tensors would be recorded
             if _compiler._is_compiling_flag:
                 pass_over_us()
-            return stand_in(frame)(wrapped, args, kwargs)
+            return caller(frame, wrapped)(wrapped, args, kwargs)
         outcome = None
         try:
             method = instance is not None
@@ -174,7 +176,7 @@ def watched(
             raise violation
         started = perf_counter_ns()
         try:
-            result = outcome.result = stand_in(frame)(wrapped, args, kwargs)
+            result = outcome.result = caller(frame, wrapped)(wrapped, args, kwargs)
         except BaseException as error:
             session.end(outcome.happening)
             strip(error)
@@ -194,6 +196,7 @@ def watched(
     return probe
 
 
+@unseen
 def _unheard(row: Operation, frame: Any, wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """A call that belongs to an open happening; what a mode or a subclass makes of it from the user's code does, too."""
     __tracebackhide__ = True
@@ -202,7 +205,7 @@ def _unheard(row: Operation, frame: Any, wrapped: Any, instance: Any, args: Any,
     subject = instance if instance is not None else (args[0] if args else None)
     comes_back = outer is not None and outer.row is row and outer.subject is subject
     if outer is None or (is_plain(subject) and not comes_back):
-        return stand_in(frame)(wrapped, args, kwargs)
+        return caller(frame, wrapped)(wrapped, args, kwargs)
     trail = outer.trail
     if comes_back:
         try:
@@ -211,7 +214,7 @@ def _unheard(row: Operation, frame: Any, wrapped: Any, instance: Any, args: Any,
             SESSION.fault(row.name, error)
     within = here.open = Happening(row, subject, trail, outer)
     try:
-        return stand_in(frame)(wrapped, args, kwargs)
+        return caller(frame, wrapped)(wrapped, args, kwargs)
     finally:
         here.open = outer
         outer.ops = (*outer.ops, *within.ops)

@@ -17,6 +17,7 @@ from typing import Any, Final
 import torch
 
 from ..sites import FILES, OWN, TORCH
+from .unseen import WORDS, renamed
 
 _ROOMS: Final = frozenset({
     "collector", "current", "folding", "hazards", "in_flight", "looks", "memory", "operations", "policy", "probes", "routes",
@@ -25,7 +26,8 @@ _ROOMS: Final = frozenset({
 _OPEN: Final = frozenset({"tensorwatch_guard.policy.allow"})
 """What users decorate functions with: its frames call their code, and Dynamo may look through them."""
 _OWN_FILES: Final = frozenset(
-    os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{room}.py")
+    os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{room}.py{words}")
+    for words in ("", WORDS)
     for room in (
         "data", "flights", "happen", "mapped_files", "moves", "reads", "refusals", "shares", "short_shares", "spans", "states",
         "step_reads",
@@ -104,7 +106,7 @@ def _of(value: Any, module: str) -> Iterator[CodeType]:
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:
-    yield code
+    yield renamed(code)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _nested(constant)

@@ -91,28 +91,34 @@ class Probe(wrapt.FunctionWrapper[Any, Any]):
         return repr(self.__wrapped__)
 
 
+class _OfClass(Probe):
+    """Of a class's method: asked of the class it is one and the same, so ``func is torch.Tensor.tolist`` stays true."""
+
+    def __get__(self, instance: Any, of: Any = None) -> Any:
+        # hidden from Dynamo, see hiding.py: one that looked into it would lose the probe in a graph, without a word
+        if instance is None and of is self._self_laid_on:
+            return self._self_of_class
+        return Probe.__get__(self, instance, of)
+
+
 def _probe_of(original: Any, hook: Hook, make: Maker | None, owner: Any) -> Probe:
     """A probe of ``original``. What ``make`` makes is called in its place: wrapt's own call is half the price of a read."""
-    if make is None or (isinstance(owner, type) and type(original) not in _METHODS):
-        return Probe(original, hook)
-    if not isinstance(owner, type):
-        return cast("Probe", _called(make, original)(original, hook))
-    probe: Any = _quick(make, original, owner)(original, hook)
-    probe._self_of_class = Probe.__get__(probe, None, owner)
-    return cast("Probe", probe)
+    if isinstance(owner, type):
+        if type(original) not in _METHODS:
+            return Probe(original, hook)
+        probe: Any = _OfClass(original, hook) if make is None else _quick(make, original)(original, hook)
+        probe._self_laid_on, probe._self_of_class = owner, Probe.__get__(probe, None, owner)
+        return cast("Probe", probe)
+    return cast("Probe", _called(make, original)(original, hook)) if make is not None else Probe(original, hook)
 
 
 @lru_cache(maxsize=64)  # a class takes longer to make than a probe, and a guard may be entered often
-def _quick(make: Maker, original: Any, owner: Any) -> Any:
+def _quick(make: Maker, original: Any) -> Any:
     call = update_wrapper(make(original), original)
 
-    class Quick(Probe):
-        # hidden from Dynamo, see hiding.py: one that looked into it would lose the probe in a graph, without a word
+    class Quick(_OfClass):
         def __get__(self, instance: Any, of: Any = None) -> Any:
-            if instance is not None:
-                return Bound(call, instance)
-            # one and the same: ``func is torch.Tensor.item`` stays true
-            return self._self_of_class if of is owner else Probe.__get__(self, instance, of)
+            return Bound(call, instance) if instance is not None else _OfClass.__get__(self, instance, of)
 
     return Quick
 

@@ -8,8 +8,10 @@ from typing import Any, Final
 from ..session import SESSION
 from ..sharing.backing import note_mapped
 from .install import Hook
+from .unseen import unseen
 
 
+@unseen
 def from_file(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """``UntypedStorage.from_file(filename, shared, nbytes)``."""
     __tracebackhide__ = True

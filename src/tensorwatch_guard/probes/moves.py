@@ -10,7 +10,7 @@ import torch
 from ..current import LOCAL, PLAIN, Tensor, function_mode_on, is_real
 from ..looks import moved, waited
 from ..operations import Operation
-from ..operations.copies import move_of
+from ..operations.copies import move_of, nbytes_of
 from ..session import SESSION, Session
 from .flights import after_write, before_write
 from .happen import Outcome, host_tensor, is_device, watched
@@ -19,6 +19,7 @@ from .patterns import PATTERNS
 from .stand_in import stand_in
 from .states import after_load, before_use
 from .torch_writes import around
+from .unseen import unseen
 
 _get_frame: Final = sys._getframe
 _tracing: Final = torch._C._is_tracing
@@ -29,6 +30,7 @@ def move(row: Operation) -> Hook:
     long_way = watched(row, _moved, _before_copy)
     session = SESSION
 
+    @unseen
     def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
         if not session.devices and type(instance) in PLAIN and not function_mode_on() and not _tracing():
@@ -58,6 +60,7 @@ def assign(row: Operation) -> Hook:
     long_way = watched(row, _assigned, _before_landing, refusals=False)
     session = SESSION
 
+    @unseen
     def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
         if type(instance) in PLAIN and len(args) == 2 and not session.flying and not function_mode_on():  # noqa: SIM102
@@ -152,7 +155,7 @@ def module(row: Operation) -> Hook:
 
 def _memory_of(module: torch.nn.Module) -> dict[str, tuple[torch.device, int]]:
     tensors = [*module.named_parameters(), *module.named_buffers()]
-    return {name: (tensor.device, tensor.nbytes) for name, tensor in tensors if is_real(tensor)}
+    return {name: (tensor.device, nbytes_of(tensor)) for name, tensor in tensors if is_real(tensor)}
 
 
 def _module_before(session: Session, outcome: Outcome) -> None:
@@ -162,7 +165,7 @@ def _module_before(session: Session, outcome: Outcome) -> None:
         return
     if outcome.row.name == "Module.load_state_dict":
         state = outcome.args[0] if outcome.args else outcome.kwargs.get("state_dict", {})
-        outcome.happening.data = {name: (t.device, t.nbytes) for name, t in state.items() if isinstance(t, Tensor)}
+        outcome.happening.data = {name: (t.device, nbytes_of(t)) for name, t in state.items() if isinstance(t, Tensor)}
     else:
         outcome.happening.data = _memory_of(outcome.subject)
 

@@ -18,6 +18,7 @@ from ..collector import Tally
 from ..current import LOCAL, PLAIN, Here, Tensor, function_mode_on, is_real, on_cpu
 from ..looks import after_read, unnoted
 from ..operations import Operation
+from ..operations.copies import nbytes_of
 from ..routes import Busy, remember
 from ..session import SAMPLE, SESSION, Session
 from ..sharing.sampling import PASSING, is_often
@@ -25,7 +26,8 @@ from ..sites import FILES, USER, Trail
 from .happen import Outcome, watched
 from .install import Hook, Maker
 from .refusals import refused
-from .stand_in import stand_in, strip
+from .stand_in import caller, stand_in, strip
+from .unseen import unseen
 
 _get_frame: Final = sys._getframe
 _BUILTIN: Final = frozenset({BuiltinFunctionType, MethodDescriptorType})
@@ -48,6 +50,7 @@ def read_method(row: Operation) -> Maker | None:
     session, local, name, short, warns = SESSION, LOCAL, row.name, _short(row), row.name not in _SILENT
 
     def made(original: Any) -> Any:
+        @unseen
         def method(tensor: Any, *args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
             here = local.here
@@ -88,6 +91,7 @@ def _short(row: Operation) -> Callable[..., Any]:
     long_way = watched(row, _read_outcome)
     session, warns = SESSION, row.name not in _SILENT
 
+    @unseen
     def short(original: Any, here: Here, frame: FrameType, busy: Busy | None, tensor: Any, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
         if (
@@ -188,7 +192,7 @@ def _read_outcome(session: Session, outcome: Outcome) -> None:
 
 def _nbytes(tensor: Tensor, row: Operation) -> int:
     with torch._C.DisableTorchFunction():
-        return tensor.element_size() if row.probe == "read" and not row.absorbs else tensor.nbytes
+        return tensor.element_size() if row.probe == "read" and not row.absorbs else nbytes_of(tensor)
 
 
 def look(row: Operation) -> Hook:
@@ -212,6 +216,7 @@ def look(row: Operation) -> Hook:
     long_way = watched(row, outcome_of)
     session, local = SESSION, LOCAL
 
+    @unseen
     def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
         here = local.here
@@ -233,7 +238,7 @@ def look(row: Operation) -> Hook:
         frame = _get_frame(1)
         here.busy = type(wrapped) not in _BUILTIN
         try:
-            result = stand_in(frame)(wrapped, args, kwargs)  # some of these warn
+            result = caller(frame, wrapped)(wrapped, args, kwargs)  # some of these warn
         except Exception as error:
             here.busy = False  # a refusal is told
             strip(error)

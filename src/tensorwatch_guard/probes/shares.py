@@ -13,6 +13,7 @@ import torch
 
 from ..current import PLAIN, Tensor, is_real, on_cpu
 from ..operations import Operation
+from ..operations.copies import nbytes_of
 from ..session import Session
 from ..sharing.owners import (
     BorrowedOwner,
@@ -24,7 +25,7 @@ from ..sharing.owners import (
     last_array,
     region_of,
 )
-from .happen import Outcome, watched
+from .happen import Outcome, host_tensor, watched
 from .install import Hook, Maker
 from .moves import transfer
 from .patterns import PATTERNS
@@ -72,7 +73,7 @@ def _handed_out(session: Session, outcome: Outcome) -> None:
         _to_array(session, outcome, subject, result)
     elif isinstance(result, Tensor):
         _to_tensor(session, outcome, outcome.args[0] if outcome.args else next(iter(outcome.kwargs.values()), None), result)
-    elif isinstance(subject, Tensor) and is_real(subject) and on_cpu(subject) and not outcome.kwargs.get("copy"):  # a capsule
+    elif host_tensor(subject) and subject.data_ptr() and not outcome.kwargs.get("copy"):  # a capsule
         _tell(session, outcome, _TO_BUFFER, subject, None, lambda: ExportedOwner(subject.untyped_storage()))
 
 
@@ -81,7 +82,7 @@ def _to_array(session: Session, outcome: Outcome, tensor: Tensor, array: np.ndar
         return
     if not on_cpu(tensor):
         with torch._C.DisableTorchFunction():
-            outcome.crossed("d2h", tensor.device, tensor.nbytes)  # ``numpy(force=True)``
+            outcome.crossed("d2h", tensor.device, nbytes_of(tensor))  # ``numpy(force=True)``
         return
     base: Any = last_array(array).base
     if not isinstance(base, Tensor):
@@ -119,7 +120,7 @@ def _built_on_device(session: Session, outcome: Outcome, data: Any, result: Tens
     if isinstance(data, list | tuple) and any(isinstance(value, Tensor) and not on_cpu(value) for value in data):
         outcome.sync(result)
         return
-    tallies = outcome.crossed("h2d", result.device, result.nbytes)
+    tallies = outcome.crossed("h2d", result.device, nbytes_of(result))
     PATTERNS.built(session, data, outcome.trail, tallies)
 
 

@@ -25,7 +25,8 @@ from ..sites import FILES, OWN, USER
 from . import temporaries
 from .install import Hook, Maker
 from .refusals import refused
-from .stand_in import stand_in, strip
+from .stand_in import caller, stand_in, strip
+from .unseen import unseen
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -50,6 +51,7 @@ def to_array_method(row: Operation, long_way: Hook) -> Maker:
     session, local, name, short = SESSION, LOCAL, row.name, _to_array_short(row, long_way)
 
     def made(original: Any) -> Any:
+        @unseen
         def method(tensor: Any, *args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
             here = local.here
@@ -85,6 +87,7 @@ def _to_array_short(row: Operation, long_way: Hook) -> Callable[..., Any]:
     """Small plain memory: counted and put into the nursery, no happening is opened."""
     session, counted = SESSION, _counting(row, TO_HOST)
 
+    @unseen
     def short(original: Any, here: Here, frame: FrameType, busy: Busy | None, tensor: Any, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
         if type(tensor) not in PLAIN or args or kwargs or not _is_short(session, here, frame):
@@ -111,6 +114,7 @@ def from_array(row: Operation, long_way: Hook, *, keywords: bool = False) -> Mak
     session, local, name, short = SESSION, LOCAL, row.name, _from_array_short(row, long_way, keywords=keywords)
 
     def made(original: Any) -> Any:
+        @unseen
         def function(*args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
             here = local.here
@@ -155,6 +159,7 @@ def _is_copied(tensor: Tensor) -> bool:
 def _from_array_short(row: Operation, long_way: Hook, *, keywords: bool) -> Callable[..., Any]:
     session, counted = SESSION, _counting(row, TO_TENSOR)
 
+    @unseen
     def short(wrapped: Any, here: Here, frame: FrameType, busy: Busy | None, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
         if (
@@ -265,6 +270,7 @@ def copying(row: Operation, long_way: Hook, of: frozenset[type] | None = None, p
     """
     session, local = SESSION, LOCAL
 
+    @unseen
     def probe(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         __tracebackhide__ = True
         if (
@@ -282,7 +288,7 @@ def copying(row: Operation, long_way: Hook, of: frozenset[type] | None = None, p
         while FILES[frame.f_code.co_filename] == OWN and frame.f_back is not None:
             frame = frame.f_back  # a short way's probe sent it here
         try:
-            return stand_in(frame)(wrapped, args, kwargs)
+            return caller(frame, wrapped)(wrapped, args, kwargs)
         except Exception as error:
             _refused(row, frame, error, kwargs)
             raise
@@ -295,6 +301,7 @@ def copied(long_way: Hook, row: Operation) -> Maker:
     session = SESSION
 
     def made(original: Any) -> Any:
+        @unseen
         def function(*args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
             try:

@@ -6,10 +6,13 @@ Backward, the optimizer's step, a DataLoader's next batch. They absorb nothing.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from inspect import unwrap
 from time import perf_counter_ns
-from types import FrameType
-from typing import Any, Final
+from types import FrameType, FunctionType
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
@@ -17,14 +20,16 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from ..current import LOCAL, Here, Tensor
 from ..session import SESSION, Session
 from ..sharing.moments import BEGIN, END
-from ..sites import NOWHERE, Trail
+from ..sites import FILES, NOWHERE, USER, Trail
 from .install import Hook, Maker
-from .stand_in import stand_in, strip
+from .stand_in import caller, strip
+from .unseen import unseen
+
+if TYPE_CHECKING:
+    from ..memory import Memory
 
 _get_frame: Final = sys._getframe
 _compiler: Final = torch.compiler
-_METHOD: Final = Tensor.backward.__code__
-"""What calls ``autograd.backward`` most often. It gives no arguments that are warned of at the caller's line."""
 
 
 def _tensors(value: Any) -> list[Tensor]:
@@ -47,6 +52,7 @@ def backward_directly(original: Any) -> Any:
     """
     session, local = SESSION, LOCAL
 
+    @unseen
     def function(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         here = local.here
@@ -58,7 +64,7 @@ def backward_directly(original: Any) -> Any:
             _before_backward(session, frame, args, kwargs, original.__name__)
         session.backwards.append(frame)
         try:
-            result = original(*args, **kwargs) if frame.f_code is _METHOD else stand_in(frame)(original, args, kwargs)
+            result = original(*args, **kwargs)
         except BaseException as error:
             strip(error)
             raise
@@ -73,6 +79,7 @@ def backward_directly(original: Any) -> Any:
     return function
 
 
+@unseen
 def backward(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """The same as a hook."""
     return backward_directly(wrapped)(*args, **kwargs)
@@ -93,6 +100,7 @@ def _before_backward(session: Session, frame: FrameType, args: Any, kwargs: Any,
     told(session, lambda: memory.before_backward(trail, roots, inputs, looks=looks))
 
 
+@unseen
 def next_batch(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """A DataLoader's next batch: a boundary on both sides."""
     __tracebackhide__ = True
@@ -103,13 +111,14 @@ def next_batch(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     if _looks(session):
         trail = _place(session, frame)
         told(session, lambda: session.boundary(trail, BEGIN))
-    result = stand_in(frame)(wrapped, args, kwargs)
+    result = caller(frame, wrapped)(wrapped, args, kwargs)
     if _looks(session):
         trail = _place(session, frame)
         told(session, lambda: session.boundary(trail, END))
     return result
 
 
+@unseen
 def silent_write(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """A call that writes where no version counter sees it (BatchNorm's statistics, ``apply_``): looked at before and after."""
     __tracebackhide__ = True
@@ -122,18 +131,23 @@ def silent_write(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         return wrapped(*args, **kwargs)
     frame = _get_frame(1)
     trail = _place(session, frame)
-    told(session, lambda: session.torch_boundary(trail, BEGIN))
-    writes = session.memory.writes if session.memory is not None else None
-    if writes is not None:
-        writes.torch_writing = True  # before anything else runs: a line follower may look at the next call
+    told(session, lambda: _begins(session, trail, (instance, *args[3:5], *kwargs.values())))
     try:
-        result = stand_in(frame)(wrapped, args, kwargs)
+        result = caller(frame, wrapped)(wrapped, args, kwargs)
     except BaseException as error:
         strip(error)
-        _guarded(session, lambda: session.torch_boundary(trail, END, wrote=True))
+        _guarded(session, lambda: session.torch_boundary(trail, END))
         raise
-    told(session, lambda: session.torch_boundary(trail, END, wrote=True))
+    told(session, lambda: session.torch_boundary(trail, END))
     return result
+
+
+def _begins(session: Session, trail: Trail, values: tuple[object, ...]) -> None:
+    """A call that writes some of these is about to run; a line follower may look at all that runs in it."""
+    session.torch_boundary(trail, BEGIN)
+    if session.memory is not None:
+        written = [one for one in values if isinstance(one, Tensor)]
+        session.memory.writes.silent.begin(lambda: written, trail.code)
 
 
 def _looks(session: Session) -> bool:
@@ -249,8 +263,28 @@ def _before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
         told(session, lambda: memory.states.look(trail))
     if here.step_looks:
         told(session, lambda: session.torch_boundary(trail, BEGIN))
-        if not args[1:] and not kwargs:  # a closure is the user's code
-            memory.writes.torch_writing = True
+        told(session, lambda: _writes_silently(memory, optimizer, trail))
+
+
+def _writes_silently(memory: Memory, optimizer: Any, trail: Trail) -> None:
+    """Its step is PyTorch's, or one of the user's around PyTorch's: one that is all the user's writes as it likes."""
+    steps = [unwrap(step) for kind in type(optimizer).__mro__ if isinstance(step := vars(kind).get("step"), FunctionType)]
+    codes = [step.__code__ for step in steps]
+    own = [code for code in codes if FILES[code.co_filename] == USER]
+    if len(own) < len(codes) - 1:  # the last one is of the base class, and does nothing
+        memory.writes.silent.begin(partial(_parameters, weakref.ref(optimizer)), trail.code, *own)
+
+
+def _parameters(optimizer: weakref.ref[Any]) -> Iterator[Tensor]:
+    it = optimizer()
+    if it is None:
+        return
+    for group in it.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is None:
+                continue
+            yield parameter
+            yield from (value for value in it.state.get(parameter, {}).values() if isinstance(value, Tensor))
 
 
 def _is_fused(optimizer: Any) -> bool:
@@ -293,7 +327,7 @@ def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
 def _after_writing(session: Session, here: Here, optimizer: Any, frame: FrameType) -> None:
     memory, trail = session.memory, session.trail(frame)
     if here.step_looks:
-        session.torch_boundary(trail, END, wrote=True)
+        session.torch_boundary(trail, END)
     if memory is None:
         return
     if _is_fused(optimizer):

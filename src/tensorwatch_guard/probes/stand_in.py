@@ -2,7 +2,8 @@
 
 A warning is told at the innermost Python frame, and ``stacklevel`` counts frames: called from a probe, PyTorch's warnings
 would name this package, and Python's once-per-place registry would swallow those of other lines. So the call is made from
-a small function with the file, line, name and globals of the user's frame.
+a small function with the file, line, name and globals of the user's frame. Functions in Python warn from frames of their own:
+these are called directly.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 from ..sites import STAND_IN, is_stand_in
 from .hiding import hide_alone
+from .unseen import unseen
 
 MOST: Final = 4096
 
@@ -21,8 +23,15 @@ def _template(wrapped: Any, args: Any, kwargs: Any) -> Any:
     return wrapped(*args, **kwargs)
 
 
+def _direct(wrapped: Any, args: Any, kwargs: Any) -> Any:
+    return wrapped(*args, **kwargs)
+
+
 _PLAIN: Final[CodeType] = _template.__code__
-_CODE: Final[CodeType] = _PLAIN.replace(co_consts=(STAND_IN, *_PLAIN.co_consts[1:]))
+_CONSTS: Final = (STAND_IN, *_PLAIN.co_consts[1:])
+_CODE: Final[CodeType] = _PLAIN.replace(co_consts=_CONSTS)
+_direct.__code__ = _direct.__code__.replace(co_consts=_CONSTS)
+unseen(_direct)
 _stand_ins: Final[dict[tuple[int, int], tuple[FunctionType, CodeType]]] = {}
 
 
@@ -44,6 +53,11 @@ def stand_in(frame: FrameType) -> Any:
     hide_alone(made.__code__)
     _stand_ins[key] = (made, code)  # the code is kept: its id is the key
     return made
+
+
+def caller(frame: FrameType, wrapped: Any) -> Any:
+    """The same for what may be a function in Python, or a method that is one."""
+    return _direct if type(getattr(wrapped, "__func__", wrapped)) is FunctionType else stand_in(frame)
 
 
 def _one_line(length: int) -> bytes:

@@ -172,7 +172,7 @@ class Adoption:
         if born.probe is not None and born.probe._version != born.version:
             counters.wrote(ledger, born, low, high)
             return "torch"
-        if self._writes.torch_writing or self._writes.data_views.wrote(piece):
+        if self._writes.silent.covers(low, high) or self._writes.data_views.wrote(piece):
             return "torch"
         if born.probe is None or self._writes.data_views.blind.hides_writes(before.trail, after.trail):
             return "unknown"

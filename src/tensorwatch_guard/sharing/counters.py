@@ -30,6 +30,8 @@ class Counters:
         self._nursery = nursery
         self._round = 1
         self._compared = 0
+        self.movers: frozenset[int] | None = None
+        """Storages whose counters were found moved when last asked; None where some storage is not known."""
 
     def began(self) -> None:
         """Changes are about to be told: what torch is found to have written in one report is one write."""
@@ -39,6 +41,7 @@ class Counters:
     def moved(self, ledger: Ledger, piece: Piece, low: int, high: int) -> tuple[bool, bool]:
         """Whether a counter of this piece moved since it was noted, and whether there is one."""
         moved = known = False
+        movers: list[int] | None = []
         for witness in piece.witnesses:
             if witness.probe is None:
                 continue
@@ -47,8 +50,11 @@ class Counters:
             if version != witness.version:
                 witness.version = version
                 moved = True
+                storage = witness.storage() if witness.storage is not None else None
+                movers = [*movers, storage._cdata] if movers is not None and storage is not None else None
         if moved:
             self.wrote(ledger, piece, low, high)
+        self.movers = frozenset(movers) if movers else None
         return moved, known
 
     def wrote(self, ledger: Ledger, shared: Shared, low: int, high: int) -> None:

@@ -10,13 +10,15 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..sites import NOWHERE
-from ..words import Change, Write, Writer
+from ..words import Change, Write, Writer, WrittenBy
 from .attention import EVERYWHERE, Attention
 from .following import Following
 from .ledger import Alias, Piece
 from .moments import END, Stamp, moment_of
 
 if TYPE_CHECKING:
+    from types import CodeType
+
     from .moments import Moment, Mutation
 
 TURNS: Final = 3
@@ -98,7 +100,7 @@ class Escalation:
         attention: Attention,
         pieces: Callable[[], Mapping[int, Piece]],
         tell: Callable[[Piece, Write, tuple[tuple[Any, ...], ...]], Mutation | None],
-        writer_of: Callable[[int], Writer | None],
+        writer_of: Callable[[int, CodeType | None], WrittenBy | None],
         seen: Callable[[int], Stamp | None],
     ) -> None:
         self._attention = attention
@@ -258,7 +260,7 @@ class Escalation:
 
     def _name(self, piece: Piece, moment: Moment, writer: Writer) -> tuple[tuple[Any, ...], ...]:
         """The armed intervals that a write to this piece explains: it was seen between their very ends."""
-        sites, kind = {alias.trail.key for alias in list(piece.aliases.values())}, _kind_of(piece)
+        sites, kind = {alias.trail.key for alias in piece.named}, _kind_of(piece)
         key, last = moment.key, moment_of(self._seen(piece.key)).key
         found = []
         for name, case in self._cases.items():
@@ -282,7 +284,7 @@ class Escalation:
         case.armed = True
         self._rethink()
         for piece in list(self._pieces().values()):
-            if _kind_of(piece) == case.kind and any(a.trail.key == case.site for a in list(piece.aliases.values())):
+            if _kind_of(piece) == case.kind and any(alias.trail.key == case.site for alias in piece.named):
                 self._follow(piece)
 
     def _disarm(self, case: Case) -> None:
@@ -291,7 +293,7 @@ class Escalation:
             return
         still = {other.site for other in self._cases.values() if other.armed}
         for piece in list(self._pieces().values()):
-            if not any(alias.trail.key in still for alias in list(piece.aliases.values())):
+            if not any(alias.trail.key in still for alias in piece.named):
                 self.following.unwatch(piece.key)
 
 

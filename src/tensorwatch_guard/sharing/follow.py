@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType
 
-    from tensorwatch_guard.words import Place, Writer
+    from tensorwatch_guard.words import Place, WrittenBy
 
     from .blame import Verdict
     from .pieces import Difference
@@ -57,8 +57,8 @@ class LineFollower:
     def __init__(self) -> None:
         self.why: str | None = None
         self.also: Callable[[], None] | None = None
-        self.writer_of: Callable[[int], Writer | None] | None = None
-        """Asked right after a write for the key's writer, None where nobody else has the memory; must take no lock."""
+        self.writer_of: Callable[[int, CodeType | None], WrittenBy | None] | None = None
+        """Asked right after a write, with the code of its line: None where nobody else has the memory; must take no lock."""
         self.more: Counter[tuple[int, str, int]] = Counter()
         self.errors: list[str] = []
         self._pieces = Pieces()
@@ -306,20 +306,21 @@ class LineFollower:
                 place, thread = culprit.place(), suspects.thread_name(culprit.thread)
             if exact and culprit.thread == get_ident():
                 sequence = _sequence()
-            writer = self._writer(key)
+            asked = self._writer(key, culprit.code)
+            writer, known_to = asked or ("unknown", None)
             self._writes.append(
                 Write(
-                    key, first, last, before, after, place, thread, writer or "unknown", exact, among, "lines", sequence,
-                    writer is None,
+                    key, first, last, before, after, place, thread, writer, exact, among, "lines", sequence,
+                    asked is None, known_to,
                 )
             )
             self._want_columns(culprit.code, culprit.line)
 
-    def _writer(self, key: int) -> Writer | None:
+    def _writer(self, key: int, code: CodeType | None) -> WrittenBy | None:
         try:
-            return self.writer_of(key) if self.writer_of is not None else "unknown"
+            return self.writer_of(key, code) if self.writer_of is not None else ("unknown", None)
         except Exception:  # the write itself must not be lost
-            return "unknown"
+            return "unknown", None
 
     def _want_columns(self, code: CodeType | None, line: int) -> None:
         if code is None or len(self._spots) >= _FINE_LINES:

@@ -54,6 +54,8 @@ class Suspect:
     counted: bool = False
     """PyTorch wrote in the interval, and its counter knows: what was saved before that it refuses by itself. Somebody else may
     have written there, too."""
+    known_to: frozenset[int] = frozenset()
+    """Storages whose counters know: PyTorch itself refuses what was saved of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +244,8 @@ def _inspect(node: Any, number: int, judge: _Judge, result: Walk) -> None:
         moving = [(step * item, length) for step, length in axes if length > 1 and step]
         for suspect, until in zip(judge.suspects, judge.until, strict=True):
             if number >= until or not touches(base, moving, item, suspect.low, suspect.high):
+                continue
+            if suspect.known_to and value.untyped_storage()._cdata in suspect.known_to:
                 continue
             certain = judge.certain(suspect, number)
             if certain is not None:

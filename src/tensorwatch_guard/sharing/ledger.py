@@ -26,6 +26,8 @@ MOST_NOTED: Final = 64
 """Pieces whose version counters are noted at a boundary."""
 MOST_TWINS: Final = 256
 """Storages with such tensors, and tensors of one of them, that are asked."""
+MOST_ASKED: Final = 16
+"""Aliases of one region that are asked after each line."""
 _modes: Final = torch._C._len_torch_dispatch_stack
 
 
@@ -114,6 +116,17 @@ class Piece:
     def witnesses(self) -> tuple[Alias | Twin, ...]:
         """Whose version counters know of torch's writes."""
         return (*tuple(self.aliases.values()), *self.twins)
+
+    @property
+    def named(self) -> tuple[Alias, ...]:
+        """The aliases that a write is told with: of hundreds the first and the last."""
+        aliases = tuple(self.aliases.values())
+        return aliases if len(aliases) <= 2 * MOST_ASKED else (*aliases[:MOST_ASKED], *aliases[-MOST_ASKED:])
+
+    @property
+    def newest(self) -> tuple[Alias | Twin, ...]:
+        """Those of them that are asked after each line: a buffer may be handed out hundreds of times."""
+        return (*tuple(self.aliases.values())[-MOST_ASKED:], *self.twins)
 
     @property
     def end(self) -> int:

@@ -78,6 +78,8 @@ class Mutation(NamedTuple):
     sequence: int | None = None
     unseen: bool = False
     """Autograd's counter did not see it: a saved tensor may be stale without PyTorch knowing."""
+    known_to: frozenset[int] = frozenset()
+    """Storages whose counters saw it: it is their saved tensors that PyTorch knows of."""
     inside: bool = False
     """Between the two ends of one torch call (a backward, an optimizer's step), not of a loop that turned."""
     turned_since: Trail | None = None

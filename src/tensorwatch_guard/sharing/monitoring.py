@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .at_once import other_frames
 from .follow import LineFollower
-from .suspects import KINDS_OF_FILES, NOWHERE, PASSED, Record, line_of, stack, user_frame
+from .suspects import KINDS_OF_FILES, NOWHERE, OURS, PASSED, Record, line_of, stack, user_frame
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -90,7 +90,7 @@ class MonitoringFollower(LineFollower):
 
         def enter(code: CodeType, _offset: int, exception: BaseException | None = None) -> Any:
             kind = kinds[code.co_filename]
-            if kind == PASSED:
+            if kind in {PASSED, OURS}:
                 return off if exception is None else None
             if not kind and id(code) not in codes:
                 follow(code)

@@ -28,7 +28,7 @@ from .asides import NAME, stands_aside
 from .at_once import ONCE, at_once, other_frames
 from .follow import PATIENCE, LineFollower
 from .pieces import RESTING
-from .suspects import KINDS_OF_FILES, NOWHERE, PASSED, Record, line_of, stack, user_frame
+from .suspects import KINDS_OF_FILES, NOWHERE, OURS, PASSED, Record, is_our_work, line_of, stack, user_frame
 
 if TYPE_CHECKING:
     from tensorwatch_guard.words import Write
@@ -37,6 +37,7 @@ Trace = Callable[[FrameType, str, Any], Any]
 _MARK: Final = "tensorwatch_guard_line_follower"
 """The attribute by which a trace function of ours is known."""
 _THREADS: Final = 256
+_OTHERS: Final = frozenset({PASSED, OURS})
 _Look = Callable[[CodeType | None, int, int], bool]
 _Inner = tuple[list[Any], list[Any], dict[int, dict[int, CodeType]], _Look]
 """What trace functions take from their follower: snapshots, live memory, lines to be followed finely, the look."""
@@ -290,7 +291,9 @@ class SettraceFollower(LineFollower):
             nonlocal code, line, lasti
             entered = frame.f_code
             kind = kinds[entered.co_filename]
-            if kind == PASSED and code is not None and snapshots[0] is None:
+            if (kind == OURS or entered.co_filename == "<string>") and is_our_work(frame):
+                return None
+            if kind in _OTHERS and code is not None and snapshots[0] is None:
                 return None
             while snapshots != live:
                 if snapshots[0] is RESTING:

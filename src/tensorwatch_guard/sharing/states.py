@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import torch
 
+from ..operations.copies import nbytes_of
 from ..sites import Trail
 
 MOST_STATES: Final = 16
@@ -34,7 +35,7 @@ class State:
         """Where it was last found unwritten."""
         self.versions = _versions(state)
         self.tensors = len(self.versions)
-        self.nbytes = sum(value.nbytes for value in state.values() if isinstance(value, torch.Tensor))
+        self.nbytes = sum(nbytes_of(value) for value in state.values() if isinstance(value, torch.Tensor))
         self.after: Trail | None = None
         """Where it was found written; None while it is not."""
         self.before: Trail = at

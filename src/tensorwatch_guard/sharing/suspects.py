@@ -34,6 +34,7 @@ NOWHERE: Final[Record] = (None, 0, -1)
 FOLLOWED: Final = 0
 PASSED: Final = 1
 WAITING: Final = 2
+OURS: Final = 3
 
 _WAIT_FILES: Final = frozenset(os.path.abspath(str(m.__file__)) for m in (threading, queue, selectors))
 _WAIT_FUNCTIONS: Final = frozenset({
@@ -41,12 +42,15 @@ _WAIT_FUNCTIONS: Final = frozenset({
 })  # fmt: skip
 
 
+_BY_OWNER: Final = {USER: FOLLOWED, OWN: OURS}
+
+
 class Kinds(dict[str, int]):
-    """``co_filename`` to FOLLOWED (the user's), PASSED (everybody else's) or WAITING (the standard library's waits)."""
+    """``co_filename`` to FOLLOWED (the user's), PASSED (others'), OURS, or WAITING (the standard library's waits)."""
 
     def __missing__(self, name: str) -> int:
         try:
-            kind = FOLLOWED if FILES[name] == USER else WAITING if name in _WAIT_FILES else PASSED
+            kind = _BY_OWNER.get(FILES[name], WAITING if name in _WAIT_FILES else PASSED)
         except Exception:
             kind = PASSED  # asked from trace functions, where nothing may be raised
         self[name] = kind
@@ -54,6 +58,15 @@ class Kinds(dict[str, int]):
 
 
 KINDS_OF_FILES: Final = Kinds()
+
+
+def is_our_work(frame: FrameType) -> bool:
+    """Whether a frame was called by ours, and is ours or that of a named tuple: nothing of the user's is written in it."""
+    back, code = frame.f_back, frame.f_code
+    if back is None or FILES[back.f_code.co_filename] != OWN:
+        return False
+    return FILES[code.co_filename] == OWN or str(frame.f_globals.get("__name__")).startswith("namedtuple_")
+
 
 _FEEDER: Final = (os.path.join(os.path.dirname(multiprocessing.__file__), "queues.py"), "_feed")
 """The thread behind ``multiprocessing.Queue`` pickles what was put: it reads the user's memory and writes its own."""

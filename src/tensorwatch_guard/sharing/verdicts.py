@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..sites import Trail
-from ..words import Change, Region, Write, Writer
+from ..words import Change, Region, Write, Writer, WrittenBy
 from .differences import differing_span, has_gaps
 from .ledger import Piece
 from .moments import BEGIN, END, START, Moment, Mutation, moment_of
 
 if TYPE_CHECKING:
+    from types import CodeType
+
     from .writes import Writes
 
 
@@ -29,8 +31,6 @@ class Verdicts:
     def __init__(self, writes: Writes, tell: Callable[[Mutation], None]) -> None:
         self._writes = weakref.proxy(writes)
         self.tell = tell
-        self.torch_wrote = False
-        """What changed since the last look is torch's doing, whatever the version counter says."""
         self.in_span = False
         self._told_at = -1
         self._lows: dict[int, int] = {}
@@ -54,8 +54,8 @@ class Verdicts:
             if pages is not None:
                 self._went_so_far(pages, change)
                 continue
-            aliases = tuple(piece.aliases.values())
-            if not any(writes.holders.other_side_held(alias, 0, writer) for alias in aliases):
+            aliases = piece.named
+            if not any(writes.holders.other_side_held(alias, 0, writer) for alias in list(piece.aliases.values())):
                 continue  # nobody but the writer has this memory any more
             low, high = piece.region.address + change.first, piece.region.address + change.last
             if lows.get(low, low) >= high or highs.get(high, high) <= low:
@@ -112,27 +112,39 @@ class Verdicts:
         piece.written += 1
         self._writes.pace.wake()
         told = Mutation(
-            piece, change, write.writer, at, at, True, write.thread, tuple(piece.aliases.values()), write.by,
-            write.sequence, write.writer != "torch", cases=cases,
+            piece, change, write.writer, at, at, True, write.thread, piece.named, write.by,
+            write.sequence, write.writer != "torch" or write.known_to is not None, cases=cases,
+            known_to=write.known_to or frozenset(),
         )
         self.tell(told)
         return told
 
-    def writer_now(self, key: int) -> Writer | None:
-        """Asked by a follower right after a write, amid a trace function: takes no lock. None: nobody else has the memory."""
+    def writer_now(self, key: int, code: CodeType | None) -> WrittenBy | None:
+        """Asked by a follower right after a write, amid a trace function: takes no lock. None: nobody else has the memory.
+
+        ``code``: that of the line that is to blame.
+        """
         piece = self._writes.ledger.pieces.get(key)
         if piece is None:
-            return "unknown"
+            return "unknown", None
         escalation = self._writes.escalation
         if escalation is not None and escalation.following is not None:
             escalation.following.versions.recall(piece)
         with torch._C.DisableTorchFunction():  # a mode of the user's may be on in his line
-            writer = self._writer(piece, None, START, START)[0]
+            writer, unseen = self._writer(piece, None, START, START, code)
+            known_to = frozenset[int]() if unseen else self._writes.counters.movers
         held = self._writes.holders.other_side_held
-        return writer if any(held(alias, 1, writer) for alias in list(piece.aliases.values())) else None
+        if not any(held(alias, 1, writer) for alias in list(piece.aliases.values())):
+            return None
+        return writer, known_to if writer == "torch" else None
 
-    def _writer(self, piece: Piece, change: Change | None, before: Moment, after: Moment) -> tuple[Writer, bool]:
-        """Who wrote since the last look, and whether autograd's counter missed it. No ``change``: one write, just now."""
+    def _writer(
+        self, piece: Piece, change: Change | None, before: Moment, after: Moment, code: CodeType | None = None
+    ) -> tuple[Writer, bool]:
+        """Who wrote since the last look, and whether autograd's counters missed it.
+
+        No ``change``: one write, just now, in a line of ``code``.
+        """
         writes = self._writes
         start = piece.region.address
         low, high = (start + change.first, start + change.last) if change is not None else (start, piece.end)
@@ -144,11 +156,13 @@ class Verdicts:
             if seen is not None:
                 return seen, seen != "torch"
         through_data = writes.data_views.wrote(piece) if writes.data_views else None
-        if through_data or self.torch_wrote or writes.torch_writing:
+        silent = writes.silent.covers(low, high) if change is not None else writes.silent.wrote(low, high, code)
+        if through_data or silent:
             return "torch", True
         if not known or (through_data is None and writes.data_views.blind.hides_writes(before.trail, after.trail)):
             return "unknown", True
-        return writes.counters.elsewhere(writes.ledger, piece, low, high, exact=change is None), True
+        writer = writes.counters.elsewhere(writes.ledger, piece, low, high, exact=change is None)
+        return writer, change is not None or writer != "torch"  # of one write the piece whose counter moved tells
 
 
 def _touches(region: Region, write: Write) -> bool:

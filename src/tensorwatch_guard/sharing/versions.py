@@ -30,7 +30,7 @@ class Noted:
         self._seen: dict[int, int] = {}
 
     def __call__(self) -> object | None:
-        self._seen = _versions(self._piece.witnesses)
+        self._seen = _versions(self._piece.newest)
         return self._hold()
 
     def keep(self) -> None:
@@ -77,7 +77,7 @@ class Versions:
                 if piece.hold() is None:
                     self._movable.pop(key, None)
                     self._drop(key)
-            witnesses = [witness for piece in tuple(self._pieces.values()) for witness in piece.witnesses]
+            witnesses = [witness for piece in tuple(self._pieces.values()) for witness in piece.newest]
             if _mode_on():  # the user's own, amid whose lines this is asked
                 with torch._C.DisableTorchFunction():
                     self._before, self._now = self._now, _versions(witnesses)

@@ -37,6 +37,7 @@ from .owners import MOVED, BorrowedOwner, Lender, Owner
 from .pace import Pace
 from .passes import Passes
 from .severed import Severed
+from .silent import Silent
 from .verdicts import Verdicts
 from .versions import Noted
 from .written import AsyncPages
@@ -74,7 +75,7 @@ class Writes:
         """Events that may still look at everything although they are no boundaries; each boundary gives one back."""
         self.severed = Severed(self)
         self.holders = Holders(self)
-        self.torch_writing = False
+        self.silent = Silent()
         """Set while a torch call runs that writes without a trace in a version counter."""
 
     def follow(self, mode: str) -> None:
@@ -198,22 +199,18 @@ class Writes:
                     self.ledger.note_versions()
             self._end_look(moment)
 
-    def torch_boundary(self, moment: Moment, *, wrote: bool) -> None:
-        """Compare only what torch itself may write here: memory of tensors that was handed out.
-
-        ``wrote``: what changed since the last look is torch's doing, whatever the version counter says (fused
-        optimizers, BatchNorm's statistics).
-        """
+    def torch_boundary(self, moment: Moment) -> None:
+        """Compare only what torch itself may write here: memory of tensors that was handed out."""
         if not self.ledger.torch_side and not self.young and not self.attention.awake:
-            self.torch_writing = False
+            self.silent.end()
             self.passes.noted(moment)
             return
         with self.lock:
-            self.verdicts.torch_wrote, self.verdicts.in_span = wrote, True
+            self.verdicts.in_span = True
             self._begin_look(moment)
             if self.ledger.torch_side:
                 self._compare(list(self.ledger.torch_side), moment)
-            self.verdicts.torch_wrote = self.verdicts.in_span = False
+            self.verdicts.in_span = False
             self._end_look(moment)
 
     def _begin_look(self, moment: Moment) -> None:
@@ -227,7 +224,7 @@ class Writes:
 
     def _end_look(self, moment: Moment) -> None:
         self.passes.noted(moment)
-        self.torch_writing = False
+        self.silent.end()
         if self.escalation is not None:
             if self.young and self.escalation.begins_at(moment.key):
                 self.young.adopt_all(moment)
