@@ -58,7 +58,7 @@ def test_with_error_they_fail(pytester: pytest.Pytester) -> None:
         "*T.*",
         "*NumPy wrote into shared memory (at ?0?): between *.py:6 and *.py:12*",
         '*level="error" in this guard*',
-        "*do: copy at hand-over: t.numpy().copy()*",
+        "*do: copy where it is shared: t.numpy().copy()*",
         "FAILED (tensorwatch) *test_writes*",
     ])
 

@@ -85,7 +85,7 @@ def test_a_buffer_that_is_filled_again_is_not_to_be_copied_and_breaks_no_gradien
     findings = found_in(STAGING, tmp_path)
     (mutation,) = [one for one in findings if one["kind"] == "mutation"]
     assert (mutation["site"]["line"], mutation["details"]["refilled"]) == (10, True)
-    assert "copy at hand-over" not in mutation["advice"]
+    assert "copy where it is shared" not in mutation["advice"]
     assert [one for one in findings if one["kind"] == "hazard"] == []
 
 
@@ -105,3 +105,53 @@ def test_each_input_of_a_backward_that_was_overwritten_is_told_with_its_copy() -
     assert shared == {"torch.from_numpy(ids)", "torch.from_numpy(labels)"}
     assert "torch.from_numpy(labels).clone()" in hazard.advice
     assert "torch.from_numpy(ids).clone()" in hazard.advice
+
+
+def test_what_was_kept_and_is_one_memory_is_counted() -> None:
+    layer, history = torch.nn.Linear(2, 2), []
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    with guard(report=False, writes="check") as g:
+        for _ in range(6):
+            layer(torch.ones(1, 2)).sum().backward()
+            optimizer.step()
+            history.append(layer.weight.detach().numpy())
+    (mutation,) = g.report.mutations
+    assert mutation.details["kept"] == 5  # the sixth came after the last step
+    assert "5 arrays or tensors that were kept are this one memory" in " ".join(str(g.report).split())
+
+
+def test_what_may_have_made_a_gradient_wrong_is_not_to_be_allowed(tmp_path: Path) -> None:
+    findings = found_in(THREADED, tmp_path)
+    (mutation,) = [one for one in findings if one["kind"] == "mutation"]
+    assert [one["details"]["type"] for one in findings if one["kind"] == "hazard"] == ["stale-gradient"]
+    assert "refilled" not in mutation["details"]
+    assert "allow" not in mutation["advice"]
+
+
+THREADED = """\
+import queue
+import threading
+import numpy as np
+import torch
+
+rows, go, done = np.zeros((8, 3), np.float32), queue.Queue(), queue.Queue()
+
+def actor():
+    for turn in range(20):
+        go.get()
+        for row in range(8):
+            rows[row] = turn + row + 1
+        done.put(turn)
+
+threading.Thread(target=actor, name="actor").start()
+model = torch.nn.Linear(3, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+for step in range(20):
+    x = torch.from_numpy(rows[:6])
+    loss = model(x).square().mean()
+    go.put(step)
+    done.get()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""

@@ -150,6 +150,7 @@ def finding(kind: str, op: str, source: str, **details: Any):
     [
         ("sync", "Tensor.item", "loss.item()", {}, "keep loss.detach() and read it every N steps"),
         ("sync", "Tensor.__float__", "float(loss)", {}, "keep loss.detach()"),
+        ("sync", "Tensor.__float__", "float(sum(a) / len(a))", {}, "keep (sum(a) / len(a)).detach()"),
         ("sync", "Tensor.item", "loss.mean().item()", {}, "keep loss.mean() and read"),
         ("sync", "Tensor.tolist", "batch.tolist()", {}, "keep batch on the device and fetch it once"),
         ("sync", "Tensor.item", "scaler.step(optimizer)", {}, "fused=True"),

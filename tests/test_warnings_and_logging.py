@@ -91,7 +91,7 @@ def test_a_write_is_warned_of_when_its_story_is_whole() -> None:
         a[0] = 1
         g.check()
     assert len(shown) == 1
-    assert "copy at hand-over: t.numpy().copy()" in str(shown[0].message)
+    assert "copy where it is shared: t.numpy().copy()" in str(shown[0].message)
 
 
 def test_a_write_that_a_call_back_saw_is_warned_of_at_the_exit() -> None:

@@ -56,6 +56,7 @@ class Tally:
         "grant",
         "implicit",
         "into",
+        "kept",
         "kind",
         "last_step",
         "links",
@@ -112,6 +113,8 @@ class Tally:
         self.serial = 0
         self.unnoted = False
         """Its reads are passed over in ``sharing/passes.py``."""
+        self.kept = 0
+        """Arrays and tensors that were kept and all are the memory that was written."""
         self.passed = 0
         """Aliases that were counted and not watched."""
         self.size = 0

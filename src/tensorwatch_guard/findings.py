@@ -65,6 +65,7 @@ def findings(collector: Collector, live: Live, steps: int, cuts: Cuts | None = N
 def _commonest_first(made: list[Finding]) -> list[Finding]:
     """Of several places that handed out the memory the one that did so most often comes first: the advice is for it."""
     aliases = {finding.id: finding for finding in made if finding.kind == "alias"}
+    used = {other.id for finding in made if finding.kind == "hazard" for other in finding.related}
     found = []
     for finding in made:
         shared = [other for other in finding.related if other.role == "shared-by"]
@@ -75,7 +76,7 @@ def _commonest_first(made: list[Finding]) -> list[Finding]:
         ordered = sorted(shared, key=lambda other: -(aliases[other.id].count if other.id in aliases else 0))
         others = (other for other in finding.related if other.role != "shared-by")
         changed = replace(finding, related=(*ordered, *others))
-        if _is_refilled(finding, known):
+        if finding.id not in used and _is_refilled(finding, known):
             changed = replace(changed, details={**finding.details, "refilled": True})
         found.append(replace(changed, advice=advice(BY_ID[finding.rule], changed)))
     return found
@@ -222,6 +223,9 @@ def _details(one: Sum, live: Live) -> dict[str, Any]:
         passed = sum(tally.passed for tally in one.tallies)
         if passed:
             details["unwatched"] = passed
+    kept = max(each.kept for each in (*one.tallies, *one.folded))
+    if kept:
+        details["kept"] = kept
     between = details.get("between")
     if between is not None:
         details["between"] = [site_json(end.site) for end in between]

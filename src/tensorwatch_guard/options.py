@@ -299,13 +299,18 @@ def rows_for(source: Source) -> dict[str, Option]:
     return {row.name: row for row in OPTIONS if source in row.where}
 
 
+_ELSEWHERE: Final = {"simulate": 'run --simulate, in code simulated_accelerator("cuda")'}
+"""What is no option there, and what it is instead."""
+
+
 def _unknown(name: str, label: str, source: Source) -> str:
     rows = rows_for(source)
     if source == "env":
         known = [*(row.variable for row in rows.values()), KILL_SWITCH]
         return f"there is no variable {label}{hint(label, known)}; variables: {', '.join(known)}"
     where = f"{label}: " if source == "pyproject" else ""
-    return f"{where}there is no option {name!r}{hint(name, rows)}; options: {', '.join(rows)}"
+    elsewhere = f" (it is {_ELSEWHERE[name]})" if name in _ELSEWHERE else hint(name, rows)
+    return f"{where}there is no option {name!r}{elsewhere}; options: {', '.join(rows)}"
 
 
 def is_on(environ: Mapping[str, str]) -> bool:

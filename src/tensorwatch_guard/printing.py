@@ -74,13 +74,14 @@ def _write(report: Report, path: str) -> None:
 
 def _write_baseline(done: guard, report: Report, path: str) -> None:
     from .policy.baseline import BaselineError, write
+    from .report.wording import plural
 
     try:
         known = write(report, path, done.bites)
     except BaselineError as error:
         say(f"{error}")
     else:
-        say(f"{path} holds {known} findings that are let pass from now on")
+        say(f"{path} holds {plural(known, 'finding')} that {'is' if known == 1 else 'are'} let pass from now on")
 
 
 def _write_text(report: Report, path: str) -> None:

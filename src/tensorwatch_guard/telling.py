@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -37,6 +38,10 @@ def alias_details(direction: str, region: Region, tensor: torch.Tensor) -> dict[
         "nbytes": tensor.numel() * region.itemsize,
         "requires_grad": bool(tensor.requires_grad),
     }
+
+
+KEPT: Final = 3
+"""So many of one place are kept, and no accident."""
 
 
 class Telling:
@@ -75,6 +80,7 @@ class Telling:
                 **({"inside": True} if mutation.inside else {}),
             }
 
+        kept = _kept(mutation)
         tallies = self._session.emit(
             "mutation",
             WRITE,
@@ -93,6 +99,7 @@ class Telling:
             tally.ended = max(tally.ended, mutation.after.serial)
             tally.again = partial(self.passes.again, (at, before, mutation.turned_since), mutation.after.serial)
             tally.memory |= {(mutation.piece.region.dtype, len(mutation.piece.region.shape))}
+            tally.kept = max(tally.kept, kept)
             if tally.details.get("writer") != mutation.writer:
                 tally.more["writer"] = tally.more.get("writer", 0) + 1
             for alias in mutation.aliases:
@@ -150,6 +157,12 @@ class Telling:
         for tally in hazards:
             tally.link("written-by", "mutation", WRITE, written, before)
             tally.link("shared-by", "alias", STATE, state.at)
+
+
+def _kept(mutation: Mutation) -> int:
+    """How many arrays or tensors are alive that all are this memory, several of one place: a history is to have one each."""
+    places = Counter(alias.trail.key for alias in mutation.aliases)
+    return len(mutation.piece.aliases) if any(count >= KEPT for count in places.values()) else 0
 
 
 def _nobody(mutation: Mutation) -> None:

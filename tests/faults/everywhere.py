@@ -50,14 +50,16 @@ KERNEL = {
     "probes/happen.py": {"_first_word", "contained", "_unheard"},
     "probes/refusals.py": {"refused"},
     "probes/temporaries.py": {"passes"},
-    "probes/stand_in.py": {"stand_in", "caller", "strip"},
+    "probes/stand_in.py": {"_direct", "stand_in", "caller", "strip"},
     "probes/spans.py": {"_guarded", "told", "_place", "_looks", "_shared", "_before_backward"},
     "probes/reads.py": {"_short.<locals>.short"},
     "probes/short_shares.py": {
         *("_to_array_short.<locals>.short", "_from_array_short.<locals>.short", "_is_short", "_is_copied", "_is_followed"),
         *("_refused", "_count", "copying.<locals>.probe"),
     },
-    "probes/install.py": {"_OfClass.__get__", "_quick.<locals>.Quick.__get__", "Installation.stop", "Installation.lift", "Handle.remove"},
+    "probes/install.py": {
+        *("_OfClass.__get__", "_quick.<locals>.Quick.__get__", "Installation.stop", "Installation.lift", "Handle.remove"),
+    },
     "routes.py": {"Busy.way"},
     "probes/step_reads.py": {"StepReads.lift", "_counted"},
     "probes/data.py": {"_is_open", "_same", "_begin", "_end", "DataProbe.lift"},
@@ -144,7 +146,8 @@ def _raising(code: CodeType) -> CodeType:
 
 def target_of(code: CodeType) -> Target:
     """A function's name from process to process."""
-    return os.path.relpath(code.co_filename.removesuffix(WORDS), HERE), code.co_firstlineno, getattr(code, "co_qualname", code.co_name)
+    file = os.path.relpath(code.co_filename.removesuffix(WORDS), HERE)
+    return file, code.co_firstlineno, getattr(code, "co_qualname", code.co_name)
 
 
 def guarded(options: dict[str, Any]) -> list[Any]:

@@ -205,6 +205,7 @@ def _guarded(session: Session, step: Callable[[], object]) -> Exception | None:
 
 def told(session: Session, step: Callable[[], object]) -> None:
     """A step of ours in whose course policy may object."""
+    __tracebackhide__ = True
     violation = _guarded(session, step)
     if violation is not None:
         raise violation
@@ -243,6 +244,7 @@ class OptimizerSteps:
 
 
 def _before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
+    __tracebackhide__ = True
     if _compiler.is_compiling():  # a compiled step: Dynamo sees an empty hook
         return
     session = SESSION
@@ -301,6 +303,7 @@ def _silently_written(optimizer: Any) -> frozenset[int]:
 
 
 def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
+    __tracebackhide__ = True
     if _compiler.is_compiling():
         return
     session = SESSION

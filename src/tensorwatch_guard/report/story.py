@@ -132,14 +132,14 @@ def _story(group: list[Finding], by_id: Mapping[str, Finding], mode: str) -> Sto
     scenes: list[Scene] = []
     more: list[str] = []
     for sort, others in (
-        (_began(group, by_id), "more places where it was shared"),
-        ([_written(finding, mode) for finding in order if finding.kind == "mutation"], "more writes"),
-        (_written_alone(order, by_id), "more writes"),
-        ([_broken(finding) for finding in order if finding.kind == "hazard"], "more uses"),
+        (_began(group, by_id), ("more place where it was shared", "more places where it was shared")),
+        ([_written(finding, mode) for finding in order if finding.kind == "mutation"], ("more write", "more writes")),
+        (_written_alone(order, by_id), ("more write", "more writes")),
+        ([_broken(finding) for finding in order if finding.kind == "hazard"], ("more use", "more uses")),
     ):
         scenes += sort[:MOST_SCENES]
         if len(sort) > MOST_SCENES:
-            more.append(f"{len(sort) - MOST_SCENES} {others}")
+            more.append(plural(len(sort) - MOST_SCENES, *others))
     weight = worst(finding.severity for finding in group) or "note"
     return Story(head, tuple(order), tuple(scenes), tuple(more), weight, order_of(head))
 
@@ -192,10 +192,11 @@ def _written(finding: Finding, mode: str) -> Scene:
     ends = interval(finding)
     writer = WRITER_WORDS.get(str(finding.details.get("writer")), "somebody")
     threads = [name for name in finding.threads if name != "MainThread"]
-    sampled = mode == "auto" and finding.details.get("exact")
-    seen = ("seen " if finding.count == 1 else "seen about ") if sampled else ""
     first = finding.details.get("first")
-    how_often = ["for the first time" if first else seen + times(finding.count), steps(finding)]
+    often = times(finding.count) if ends else plural(finding.count, "write")  # a line may write several arrays each time
+    if mode == "auto" and finding.details.get("exact"):
+        often = f"{'about ' if finding.count > 1 else ''}{often} seen"
+    how_often = ["for the first time" if first else often, steps(finding)]
     if threads:
         how_often.append(f"in thread {', '.join(threads[:2])}")
     facts = [", ".join(part for part in how_often if part)]

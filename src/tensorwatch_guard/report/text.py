@@ -294,8 +294,10 @@ class _Page:
         self.labelled("watched", [f"{', '.join(run.layers)}; later writes: {run.writes}{cost}"])
         if any(waits_of(finding) and finding.blocked_s for finding in self.report.findings):
             self.labelled("blocked*", ["host time inside the call: an upper bound of the wait"])
+        found = verdict(self.report)
+        kind = found.finding.kind if found is not None else "sync"
         self.labelled(
-            "rules", ["tensorwatch-guard rules TWGnnn: why, how to mend; to allow: # tensorwatch: allow[sync] reason"]
+            "rules", [f"tensorwatch-guard rules TWGnnn: why, how to mend; to allow: # tensorwatch: allow[{kind}] reason"]
         )
 
 

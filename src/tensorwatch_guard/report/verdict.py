@@ -86,8 +86,8 @@ _WHAT: Final = {
     "followed-state": "the state_dict of {began} is used at {site}, but holds other weights by then: {write} changed them",
     "stale-gradient": "the gradients are wrong ({times}): {write} overwrote values that backward at {site} "
     "still needed",
-    "dangling-alias": "memory that was handed out at {began} is taken away at {site}: to touch it can end the process",
-    "found-gone": "memory that was handed out at {began} was found gone {found}: to touch it can end the process",
+    "dangling-alias": "memory shared since {began} is taken away at {site}: to touch it can end the process",
+    "found-gone": "memory shared since {began} was found gone {found}: to touch it can end the process",
     "async-copy": "memory of a copy that is still in flight is used at {site}: the values are a mixture",
 }
 
@@ -107,9 +107,18 @@ def _memory(story: Story) -> str:
     writer = WRITER_WORDS.get(str(head.details.get("writer")), "somebody")
     ends = interval(head)
     moment = f"{when(ends)}," if ends else f"at {place(head.site)}"
-    return f"{writer} wrote, {moment} into memory that was handed out at {where_began}".replace(
-        "wrote, at", "wrote at"
-    )
+    told = f"{writer} wrote, {moment} into memory shared since {where_began}".replace("wrote, at", "wrote at")
+    return f"{told}{_consequence(story)}"
+
+
+def _consequence(story: Story) -> str:
+    """What a write alone has done or may have done, as far as it is known."""
+    kept = int(story.head.details.get("kept", 0) or 0)
+    shows = f"; {number(kept)} arrays or tensors that were kept are this one memory: all show the last values" if kept else ""
+    stale = next((f for f in story.findings if f.details.get("type") == "stale-gradient"), None)
+    if stale is None:
+        return shows
+    return f"{shows}; backward at {place(stale.site)} may have used the new values: then its gradients are wrong"
 
 
 def _write(story: Story) -> str:

@@ -28,6 +28,8 @@ _HOST_MADE: Final = re.compile(
 _CONSTANT: Final = re.compile(r"^torch\.(?:as_tensor|tensor|asarray)\(\s*[\[(\d.-]")
 _STATE: Final = re.compile(r"[\w.\[\]]+\.state_dict\(\)")
 _IN_PLACE: Final = re.compile(r"^([\w.\[\]]+)\s*([-+*/@|&^%]|//|\*\*|<<|>>)=\s")
+_ONE: Final = re.compile(r"[\w.]+(?:\([^()]*\)|\[[^\[\]]*\]|\.\w+)*")
+"""What needs no brackets before a method is called on it."""
 _REDUCED: Final = re.compile(r"\.(?:sum|mean|max|min|norm|detach)\(\)$")
 
 _CALLS_THAT_READ: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
@@ -79,7 +81,7 @@ def _scalar(rule: Rule, finding: Finding) -> str:
         return f"keep {name or 'the tensor'} on the device and fetch it once, at the end of the epoch"
     if name is None:
         return rule.remedy
-    kept = name if _REDUCED.search(name) else f"{name}.detach()"
+    kept = name if _REDUCED.search(name) else f"{name}.detach()" if _ONE.fullmatch(name) else f"({name}).detach()"
     return f"keep {kept} and read it every N steps; several reads: one torch.stack([...]).tolist()"
 
 
@@ -132,7 +134,7 @@ _SIZES: Final[dict[str, str]] = {
 
 
 def copy_of(site: Site | None) -> str:
-    """How to copy at hand-over: the user's expression with the copy added; general words where it is long."""
+    """How to copy where memory is shared: the user's expression with the copy added; general words where it is long."""
     line, source = _line(site), ((site.source or "") if site else "").strip()
     state = _STATE.search(line)
     to_array = ".numpy(" in source or source.startswith("np.")
@@ -169,8 +171,8 @@ def _mutation(rule: Rule, finding: Finding) -> str:
     in_place = _IN_PLACE.match(source)
     if finding.details.get("writer") == "torch" and in_place and _short(in_place[1]):
         name, sign = in_place.groups()
-        return f"copy at hand-over: {order}; or do not write in place: {name} = {name} {sign} ..."
-    return f"copy at hand-over: {order}"
+        return f"copy where it is shared: {order}; or do not write in place: {name} = {name} {sign} ..."
+    return f"copy where it is shared: {order}"
 
 
 def _hazard(rule: Rule, finding: Finding) -> str:
@@ -180,7 +182,7 @@ def _hazard(rule: Rule, finding: Finding) -> str:
     if finding.details.get("refilled"):
         return "write only after backward, or give the forward pass a copy: .clone()"
     copies = dict.fromkeys(copy_of(other.site) for other in finding.related if other.role == "shared-by" and other.site)
-    return f"write only after backward, or copy at hand-over: {', and '.join(list(copies)[:_MOST_COPIES])}"
+    return f"write only after backward, or copy where it is shared: {', and '.join(list(copies)[:_MOST_COPIES])}"
 
 
 def _refusal(rule: Rule, finding: Finding) -> str:

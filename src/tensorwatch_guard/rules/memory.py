@@ -79,7 +79,7 @@ MUTATIONS: Final[tuple[Rule, ...]] = (
         "warning",
         "The tensor's values changed with it. PyTorch's version counter does not see such writes, so "
         "autograd cannot object.",
-        "copy where the memory is handed over, or write into a new array instead of in place",
+        "copy where the memory is shared, or write into a new array instead of in place",
         "mutation",
     ),
     Rule(
@@ -87,8 +87,8 @@ MUTATIONS: Final[tuple[Rule, ...]] = (
         "written-by-torch",
         "PyTorch wrote into memory that an array or another tensor shares",
         "warning",
-        "The other side changed with it: a kept snapshot follows the live values, a data set is changed for good.",
-        "copy where the memory is handed over: .numpy().copy(), .clone(), copy.deepcopy(model.state_dict())",
+        "The other side changed with it: what was kept as a snapshot follows the live values, what was a source has new ones.",
+        "copy where the memory is shared: .numpy().copy(), .clone(), copy.deepcopy(model.state_dict())",
         "mutation",
     ),
     Rule(
@@ -97,7 +97,7 @@ MUTATIONS: Final[tuple[Rule, ...]] = (
         "shared memory was written, by whom is not known",
         "warning",
         "The contents differ from the last look; both sides changed.",
-        'copy where the memory is handed over; guard(writes="exact") names the writing line',
+        'copy where the memory is shared; guard(writes="exact") names the writing line',
         "mutation",
     ),
 )
@@ -130,8 +130,8 @@ HAZARDS: Final[tuple[Rule, ...]] = (
         "critical",
         "The storage moved or was freed while another side still points to the old memory. Touching it "
         "reads garbage or ends the process.",
-        "drop the other side first, or copy it; call share_memory_() and resize_() before you hand memory "
-        "out",
+        "drop the other side first, or copy it; call share_memory_() and resize_() before memory "
+        "is shared",
         "hazard",
     ),
     Rule(
@@ -147,7 +147,7 @@ HAZARDS: Final[tuple[Rule, ...]] = (
     Rule(
         "TWG505",
         "early-view",
-        "the result of a copy in flight was handed out before it was done",
+        "the result of a copy in flight was used as an array before it was done",
         "note",
         "A non_blocking copy runs on after the call. Until somebody has waited the array may hold old values; when it is read "
         "cannot be seen.",
@@ -170,7 +170,7 @@ HAZARDS: Final[tuple[Rule, ...]] = (
         "shared memory was used in an unsafe way",
         "error",
         "See the details of the finding.",
-        "copy where the memory is handed over",
+        "copy where the memory is shared",
         "hazard",
     ),
 )
