@@ -60,7 +60,7 @@ def report_of(session: Session, asked: guard, collector: Collector, since: int, 
     return Report(
         run=_run_info(session, asked, collector, traced=traced),
         findings=found,
-        blind_spots=_blind_spots(session, collector, asked, traced=traced),
+        blind_spots=_blind_spots(session, asked, traced=traced),
         notices=(*_notices(session, collector), *(Notice(*remark) for remark in remarks)),
     )
 
@@ -119,7 +119,7 @@ def _run_info(session: Session, asked: guard, collector: Collector, *, traced: b
     )
 
 
-def _blind_spots(session: Session, collector: Collector, asked: guard, *, traced: bool) -> tuple[str, ...]:
+def _blind_spots(session: Session, asked: guard, *, traced: bool) -> tuple[str, ...]:
     if is_killed(os.environ):
         return (f"everything: {KILL_SWITCH} switched the guard off",)
     spots = ["calls inside compiled graphs, TorchScript and C++ extensions"]
@@ -133,7 +133,6 @@ def _blind_spots(session: Session, collector: Collector, asked: guard, *, traced
             spots.append("backward of prod and cumprod: under ops=True PyTorch takes formulas that do not wait")
     if session.memory is not None:
         spots += session.memory.blind_spots()
-        # opened by a command or a variable it came before the program
-        if not asked.config.census and collector.opened_at.code is not None:
+        if not (asked.config.census or asked.is_process_report):
             spots.append("memory that was shared before the guard was entered (census=True looks for it)")
     return tuple(spots)
