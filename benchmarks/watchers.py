@@ -7,8 +7,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from measuring import quiet
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from tensorwatch_guard.probes.calls import installation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +41,33 @@ def line_tracer() -> Iterator[None]:
         sys.settrace(before)
 
 
+@contextlib.contextmanager
+def empty_probes() -> Iterator[None]:
+    """A function that only calls on around each that the guard watches, and empty hooks of steps: the least a guard costs."""
+    with contextlib.ExitStack() as kept:
+        for (owner, attribute), _ in installation()._hooks:
+            original = getattr(owner, attribute)
+            if isinstance(original, type):
+                continue
+            before = vars(owner).get(attribute)
+            setattr(owner, attribute, _empty(original))
+            kept.callback(setattr, owner, attribute, before) if before is not None else kept.callback(delattr, owner, attribute)
+        for register in (register_optimizer_step_pre_hook, register_optimizer_step_post_hook):
+            kept.callback(register(_empty_hook).remove)
+        yield
+
+
+def _empty(original: Any) -> Any:
+    def function(*args: Any, **kwargs: Any) -> Any:
+        return original(*args, **kwargs)
+
+    return function
+
+
+def _empty_hook(*_: Any) -> None:
+    pass
+
+
 def debug_mode() -> AbstractContextManager[Any]:
     """A dispatch mode that lists every operation."""
     from torch.utils._debug_mode import DebugMode
@@ -58,6 +88,7 @@ def profiler_with_stacks() -> AbstractContextManager[Any]:
 WATCHERS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "guard": quiet,
     "guard, ops": lambda: quiet(ops=True),
+    "empty probes": empty_probes,
     "empty settrace": line_tracer,
     "profiler": profiler,
     "profiler, stacks": profiler_with_stacks,

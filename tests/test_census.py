@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from tensorwatch_guard import guard
 from tensorwatch_guard.sharing.census import census, groups, overlapping
 from tensorwatch_guard.words import Region
 
@@ -271,3 +272,13 @@ def test_no_warning_comes_of_it_even_as_an_error():
         [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=120, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_was_shared_before_is_named_as_not_seen_unless_it_is_looked_for() -> None:
+    unseen = "memory that was shared before the guard was entered (census=True looks for it)"
+    with guard(report=False) as g:
+        pass
+    assert unseen in g.report.blind_spots
+    with guard(report=False, census=True) as g:
+        pass
+    assert unseen not in g.report.blind_spots

@@ -155,3 +155,24 @@ for step in range(20):
     loss.backward()
     optimizer.step()
 """
+
+
+def test_what_was_broken_in_two_ways_is_told_twice_with_what_to_do() -> None:
+    layer = torch.nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    with guard(report=False, writes="check") as g:
+        weights, first = layer.weight.detach().numpy(), layer.state_dict()
+        for turn in range(3):
+            loss = layer(torch.ones(2, 3)).tanh().square().sum()
+            hidden = torch.ones(1, 3, requires_grad=True)
+            loss = loss + (hidden * layer.weight).sum()
+            g.check()
+            weights += turn + 1
+            loss.backward()
+            optimizer.step()
+        layer.load_state_dict(first)
+    told = str(g.report)
+    assert told.startswith("tensorwatch-guard: 2 errors")
+    assert "error TWG501" in told
+    assert "error TWG506" in told
+    assert "copy.deepcopy(model.state_dict())" in " ".join(told.partition("error TWG506")[2].split())

@@ -104,7 +104,8 @@ def stories(report: Report, *, allowed: bool = False) -> tuple[Story, ...]:
     """All stories, the weightiest first; what is allowed is left out unless asked for."""
     told = [f for f in report.findings if f.kind in {"mutation", "hazard"} and (allowed or f.allowed is None)]
     by_id = {finding.id: finding for finding in report.findings}
-    made = [_story(group, by_id, report.run.writes) for group in _groups(told)]
+    parts = [part for group in _groups(told) for part in _by_rule(group)]
+    made = [_story(part, by_id, report.run.writes) for part in parts]
     return tuple(sorted(made, key=lambda story: (-SEVERITIES.index(story.severity), -story.count)))
 
 
@@ -124,6 +125,22 @@ def _groups(findings: Sequence[Finding]) -> list[list[Finding]]:
     for finding in findings:
         groups.setdefault(find(finding.id), []).append(finding)
     return list(groups.values())
+
+
+def _by_rule(group: list[Finding]) -> list[list[Finding]]:
+    """What was broken in several ways is told once for each, for each is mended in another way."""
+    hazards = [finding for finding in group if finding.kind == "hazard" and finding.severity != "note"]
+    rules = dict.fromkeys(finding.rule for finding in hazards)
+    if len(rules) < 2:
+        return [group]
+    parts = []
+    for rule in rules:
+        broken = [finding for finding in hazards if finding.rule == rule]
+        ids = {other.id for finding in broken for other in finding.related}
+        parts.append([*broken, *(finding for finding in group if finding.kind == "mutation" and finding.id in ids)])
+    told = {finding.id for part in parts for finding in part}
+    parts[0] += [finding for finding in group if finding.id not in told]
+    return parts
 
 
 def _story(group: list[Finding], by_id: Mapping[str, Finding], mode: str) -> Story:
@@ -211,11 +228,14 @@ def _written(finding: Finding, mode: str) -> Scene:
 def _written_alone(group: Iterable[Finding], by_id: Mapping[str, Finding]) -> list[Scene]:
     """Writes that are told only by what they broke: no memory was shared."""
     scenes: dict[str, Scene] = {}
+    group = list(group)
+    told = {(f.site.file, f.site.line) for f in group if f.kind == "mutation" and f.site is not None}
     for finding in group:
         through = finding.details.get("through")
         facts = (f"through {through}: PyTorch's own check does not see it",) if through else ()
         for other in finding.related:
-            if other.role == "written-by" and other.site is not None and other.id not in by_id:
+            site = other.site if other.role == "written-by" and other.id not in by_id else None
+            if site is not None and (site.file, site.line) not in told:
                 scenes.setdefault(other.id, Scene("written by PyTorch", other.site, facts=facts))
     return list(scenes.values())
 

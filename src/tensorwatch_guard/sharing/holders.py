@@ -17,7 +17,7 @@ from .onlookers import Onlookers
 from .owners import ArrayOwner, Lender, LentOwner, last_array
 
 if TYPE_CHECKING:
-    from ..words import Region, Writer
+    from ..words import Writer
     from .writes import Writes
 
 MOST_KIN: Final = 256
@@ -29,7 +29,8 @@ class _Kin(NamedTuple):
     """Another part of the same array that was lent to torch."""
 
     lender: Lender
-    region: Region
+    low: int
+    high: int
     lives: bool
 
 
@@ -159,7 +160,8 @@ class Holders:
             return False
         owner, piece = last_array(passed), alias.piece
         kin = self._kin(owner, piece)
-        if any(other.lives and _meet(other.region, piece.region) for other in kin):
+        low, high = piece.region.address, piece.end
+        if any(other.lives and other.low < high and low < other.high for other in kin):
             return True  # another tensor sees these bytes
         own = {id(lender): lender for other in list(piece.aliases.values()) if (lender := other.lender) is not None}
         own[id(alias.lender)] = alias.lender  # type: ignore[assignment]
@@ -203,20 +205,17 @@ class Holders:
             for alias in list(other.aliases.values()):
                 lender = alias.lender
                 if lender is not None and lender.array is not None and last_array(lender.array) is owner:
-                    found.append(_Kin(lender, other.region, alias.storage is not None and alias.storage() is not None))
+                    lives = alias.storage is not None and alias.storage() is not None
+                    found.append(_Kin(lender, other.region.address, other.end, lives))
         young = [born for born in list(newborns.values()) if isinstance(born.owner, ArrayOwner)]
         found += [
-            _Kin(lender, born.region, lender.ref() is not None)
+            _Kin(lender, born.address, born.address + born.nbytes, lender.ref() is not None)
             for born in young
             if isinstance(lender := born.owner, ArrayOwner)
             and lender.array is not None
             and last_array(lender.array) is owner
         ]
         return found
-
-
-def _meet(one: Region, other: Region) -> bool:
-    return one.address < other.address + other.nbytes and other.address < one.address + one.nbytes
 
 
 def _tensors_of(storage: Any) -> int:
