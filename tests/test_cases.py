@@ -1,7 +1,8 @@
 """Scripts as users write them: the report holds what their markers demand, at the very lines, and nothing else.
 
-Each case of ``tests/cases`` runs with ``--writes check``, ``auto`` and ``exact``, in a fork of a process that has
-imported PyTorch already; a few run as a user would start them, and must print and exit as they do without the guard.
+Each case of ``tests/cases`` that shares memory runs with ``--writes check``, ``auto`` and ``exact``, one that does not with
+``auto``, in a fork of a process that has imported PyTorch already; a few run as a user would start them, and must print and
+exit as they do without the guard.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from judging.forkserver import ForkServer
-from judging.markers import read_case
+from judging.markers import Case, read_case
 from judging.verdict import problems_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 CASES = sorted((Path(__file__).parent / "cases").glob("*.py"))
 MODES = ("check", "auto", "exact")
 AS_A_USER_DOES = ("route_memmap", "write_executor", "write_async", "stale_weights", "read_in_a_library", "quiet_loader")
+EXACTLY = (("write_async", "exact"), ("stale_weights", "exact"))
 LIMIT_S = 120
 
 
@@ -44,12 +46,19 @@ def _judged(path: Path, mode: str, report: Path) -> list[str]:
     return problems_of(json.loads(report.read_text()), read_case(path), exact=mode == "exact")
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def _modes(case: Case) -> tuple[str, ...]:
+    if case.exact_only:
+        return ("exact",)
+    shares = any(marker.kind in {"alias", "mutation", "hazard"} for marker in case.markers(exact=True))
+    return MODES if shares or "quiet" in case.path.stem else ("auto",)
+
+
+RUNS = [pytest.param(path, mode, id=f"{path.stem}-{mode}") for path in CASES for mode in _modes(read_case(path))]
+
+
+@pytest.mark.parametrize(("path", "mode"), RUNS)
 def test_a_case(server: ForkServer, tmp_path: Path, path: Path, mode: str) -> None:
     case, report = read_case(path), tmp_path / "report.json"
-    if case.exact_only and mode != "exact":
-        pytest.skip("only with exact writes")
     arguments = ["run", "--json", str(report), *case.options, "--writes", mode, str(path)]
     done = server.run(arguments, tmp_path, LIMIT_S)
     assert done["code"] == 0, done["stderr"][-2000:]
@@ -58,8 +67,7 @@ def test_a_case(server: ForkServer, tmp_path: Path, path: Path, mode: str) -> No
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("mode", ["auto", "exact"])
-@pytest.mark.parametrize("name", AS_A_USER_DOES)
+@pytest.mark.parametrize(("name", "mode"), [*((name, "auto") for name in AS_A_USER_DOES), *EXACTLY])
 def test_a_case_behaves_as_it_does_without_the_guard(tmp_path: Path, name: str, mode: str) -> None:
     path, report = Path(__file__).parent / "cases" / f"{name}.py", tmp_path / "report.json"
     environment = {**_environment(), "PYTHONPATH": str(Path(__file__).parent.parent / "src")}

@@ -133,7 +133,7 @@ def busy_locks() -> Any:
     with guard(report=False) as g:
         for thread in threads:
             thread.start()
-        codes = [in_child(work) for _ in range(10)]
+        codes = [in_child(work) for _ in range(6)]
         stop.set()
         for thread in threads:
             thread.join()

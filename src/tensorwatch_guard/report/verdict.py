@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 EVERYTHING: Final = "everything: "
 """How the blind spot begins of a guard that was switched off."""
+SIMULATED: Final = "(simulated)"
+"""In the name of a device that is none."""
 _BROKEN: Final = "TWG805"
 
 
@@ -67,7 +69,9 @@ def costly(report: Report) -> list[Finding]:
 
 def weight(finding: Finding) -> tuple[int, float, int, int]:
     """How much a finding matters beside others of its kind; larger is more."""
-    return SEVERITIES.index(finding.severity), round(finding.blocked_s, 4), finding.count, finding.bytes
+    ends = (str(finding.details.get(name, "")) for name in ("device", "src", "dst"))
+    blocked = 0.0 if any(SIMULATED in end for end in ends) else round(finding.blocked_s, 4)  # its times are the host's
+    return SEVERITIES.index(finding.severity), blocked, finding.count, finding.bytes
 
 
 def waiting(report: Report) -> str:
