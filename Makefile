@@ -10,7 +10,9 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	OMP_NUM_THREADS=2 $(BIN)/tensorwatch-guard run examples/train_digits.py
 
-test: lint types tests
+# Types are looked at beside the first tests: one processor more or less is idle then.
+test: lint
+	@$(MAKE) --no-print-directory --jobs=2 types tests
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 IN_MODES: Final[dict[str, tuple[str, ...]]] = {
-    "inductor": ("default", "ops"),
+    "inductor": ("default",),
     "loading": ("default", "exact", "ops"),
     "compiling": ("default", "exact", "ops"),
     "language": ("default", "exact", "ops"),
