@@ -72,6 +72,13 @@ class Counters:
             return "torch" if exact or told == self._round else "unknown"
         return "torch" if any(_has_moved(other) for other in self._beside(ledger, shared, low, high)) else "numpy"
 
+    def stands_alone(self, ledger: Ledger, piece: Piece) -> bool:
+        """Whether no other counter than those that moved stands for these bytes: then autograd knows of the write."""
+        storages = (alias.storage() for alias in list(piece.aliases.values()) if alias.storage is not None)
+        if any(storage is not None and storage._cdata not in (self.movers or ()) for storage in storages):
+            return False
+        return next(self._beside(ledger, piece, piece.region.address, piece.end), None) is None
+
     def _beside(self, ledger: Ledger, shared: Shared, low: int, high: int) -> Iterator[Shared]:
         for born in list(self._nursery.newborns.values()):
             if born is not shared and born.address < high and low < born.address + born.nbytes:

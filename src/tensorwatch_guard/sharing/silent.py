@@ -36,15 +36,20 @@ class Silent:
         if self._tensors is None:
             return False
         with torch._C.DisableTorchFunction():
-            for tensor in self._tensors():
-                if tensor.layout is torch.strided and tensor.is_cpu:
-                    start = tensor.data_ptr()
-                    if start < high and low < start + tensor.nbytes:
-                        return True
-        return False
+            return any(_has_byte(tensor, low, high) for tensor in self._tensors())
 
     def wrote(self, low: int, high: int, code: CodeType | None) -> bool:
         """The same of a write that was found in a line of ``code``, which is to be one that called PyTorch."""
         if code is None or not (is_stand_in(code) or any(code is caller for caller in self._callers)):
             return False
         return self.covers(low, high)
+
+
+def _has_byte(tensor: torch.Tensor, low: int, high: int) -> bool:
+    try:
+        if tensor.layout is not torch.strided or not tensor.is_cpu:
+            return False
+        start = tensor.data_ptr()
+        return start < high and low < start + tensor.nbytes
+    except (RuntimeError, NotImplementedError):  # no memory of its own: a sharded parameter, a fake one
+        return False

@@ -132,7 +132,10 @@ class Verdicts:
             escalation.following.versions.recall(piece)
         with torch._C.DisableTorchFunction():  # a mode of the user's may be on in his line
             writer, unseen = self._writer(piece, None, START, START, code)
-            known_to = frozenset[int]() if unseen else self._writes.counters.movers
+            counters = self._writes.counters
+            known_to = frozenset[int]() if unseen else counters.movers
+            if known_to and counters.stands_alone(self._writes.ledger, piece):
+                known_to = None
         held = self._writes.holders.other_side_held
         if not any(held(alias, 1, writer) for alias in list(piece.aliases.values())):
             return None
