@@ -286,7 +286,9 @@ def _parameters(optimizer: weakref.ref[Any]) -> Iterator[Tensor]:
             if parameter.grad is None:
                 continue
             yield parameter
-            yield from (value for value in it.state.get(parameter, {}).values() if isinstance(value, Tensor))
+            kept = it.state.get(parameter)
+            if isinstance(kept, Mapping):
+                yield from (value for value in kept.values() if isinstance(value, Tensor))
 
 
 def _is_fused(optimizer: Any) -> bool:
