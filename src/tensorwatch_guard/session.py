@@ -22,6 +22,7 @@ from .sharing.attention import Attention
 from .sharing.pace import Pace
 from .sites import FILES, Trail, from_signal_handler, trail
 from .steps import Steps
+from .words import SIMULATED
 
 if TYPE_CHECKING:
     from .memory import Memory
@@ -319,7 +320,7 @@ class Session:
         active = getattr(sys.modules.get("tensorwatch_guard.simulate"), "active", None)
         simulated = active() if active is not None else None
         built = tuple(name for name, there in _BUILT if there())
-        self.device_suffix = " (simulated)" if simulated else ""
+        self.device_suffix = f" {SIMULATED}" if simulated else ""
         self.backends = tuple(dict.fromkeys((*((simulated,) if simulated else ()), *built)))
         self.devices = bool(self.backends)
 

@@ -21,6 +21,8 @@ WrittenBy = tuple[Writer, "frozenset[int] | None"]
 Follower = Literal["lines", "pages", "both"]
 Layer = Literal["calls", "ops"]
 
+SIMULATED: Final = "(simulated)"
+"""What stands behind the name of a device that is none."""
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 DIRECTIONS: Final[tuple[Direction, ...]] = get_args(Direction)
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)

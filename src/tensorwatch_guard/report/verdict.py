@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ..rules import BY_ID
-from ..words import SEVERITIES, Finding
+from ..words import SEVERITIES, SIMULATED, Finding
 from .model import waits_of
 from .story import FOUND_GONE, SHARED, Story, interval, order_of, stories, when
 from .wording import WRITER_WORDS, number, place, plural, rate, seconds, sentence, times
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 EVERYTHING: Final = "everything: "
 """How the blind spot begins of a guard that was switched off."""
-SIMULATED: Final = "(simulated)"
-"""In the name of a device that is none."""
 _BROKEN: Final = "TWG805"
 
 
