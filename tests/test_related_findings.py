@@ -176,3 +176,80 @@ def test_what_was_broken_in_two_ways_is_told_twice_with_what_to_do() -> None:
     assert "error TWG501" in told
     assert "error TWG506" in told
     assert "copy.deepcopy(model.state_dict())" in " ".join(told.partition("error TWG506")[2].split())
+
+
+TWO_WRITERS = """\
+import numpy as np
+import torch
+
+rewards = np.zeros(48, np.float32)
+weight = torch.ones(48, requires_grad=True)
+
+def scale():
+    for t in reversed(range(48)):
+        rewards[t] = rewards[t] * 0.5 + 3
+    return torch.from_numpy(rewards)
+
+for turn in range(5):
+    for t in range(48):
+        torch.ones(1).item()
+        rewards[t] = 1.0
+    shared = torch.from_numpy(rewards)
+    loss = (weight * shared).mean() + scale().sum()
+    loss.backward()
+"""
+
+
+def test_the_write_that_harmed_is_named_first_not_the_one_that_came_most_often(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(TWO_WRITERS)
+    command = [sys.executable, "-m", "tensorwatch_guard", "run", "train.py"]
+    told = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stderr
+    what = " ".join(told.partition("WHAT")[2].partition("WHY")[0].split())
+    assert what.startswith("The gradients are wrong (5 times): train.py:9 in scale overwrote values")
+
+
+IN_A_LIBRARY = {
+    "collating.py": """\
+import torch
+
+def collate(rows):
+    return {"x": torch.from_numpy(rows)}
+""",
+    "train.py": """\
+import numpy as np
+import collating
+
+rows, kept = np.zeros((4, 3), np.float32), []
+for turn in range(6):
+    rows += 1
+    kept.append(collating.collate(rows))
+    kept[0]["x"].sum().item()
+""",
+}
+
+
+def test_no_copy_is_asked_of_an_expression_in_which_a_library_shared(tmp_path: Path) -> None:
+    library = tmp_path / "site-packages"
+    library.mkdir()
+    (library / "collating.py").write_text(IN_A_LIBRARY["collating.py"])
+    program = f"import sys; sys.path.insert(0, {str(library)!r})\n" + IN_A_LIBRARY["train.py"]
+    found = found_in(program, tmp_path)
+    advice = {one["advice"] for one in found if one["kind"] == "mutation"}
+    assert advice == {"copy where it is shared: what goes into that call or comes out of it, with .copy() or .clone()"}
+
+
+def test_a_batch_that_was_kept_is_no_buffer_to_allow(tmp_path: Path) -> None:
+    program = """\
+import numpy as np
+import torch
+
+buffer, kept = np.zeros((64, 4), np.float32), []
+for turn in range(8):
+    for row in range(64):
+        buffer[row] = turn + row + 1
+        torch.ones(1).item()
+    kept.append(torch.from_numpy(buffer))
+"""
+    (mutation,) = [one for one in found_in(program, tmp_path) if one["kind"] == "mutation" and one["details"]["exact"]]
+    assert mutation["details"]["kept"] >= 3
+    assert mutation["advice"] == "copy where it is shared: torch.from_numpy(buffer).clone()"

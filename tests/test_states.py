@@ -118,3 +118,29 @@ def test_nothing_is_kept_alive_and_off_remembers_nothing() -> None:
         _step(model, optimizer)
         model.load_state_dict(best)
     assert not g.report.hazards
+
+
+def test_the_best_of_many_kept_states_is_known() -> None:
+    model, optimizer = _made()
+    with guard(report=False) as g:
+        history = []
+        for _ in range(100):
+            history.append(model.state_dict())
+            _step(model, optimizer)
+        model.load_state_dict(history[2])
+    (hazard,) = g.report.hazards
+    assert hazard.details["type"] == "followed-state"
+    assert not [spot for spot in g.report.blind_spots if "state_dict" in spot]
+
+
+def test_states_that_are_forgotten_are_owned_up_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tensorwatch_guard.sharing.states.MOST_TENSORS", 40)
+    model, optimizer = _made()
+    with guard(report=False) as g:
+        history = [model.state_dict() for _ in range(25)]  # of four tensors each
+        _step(model, optimizer)
+        model.load_state_dict(history[0])
+        assert not g.report.hazards
+        model.load_state_dict(history[24])
+    assert len(g.report.hazards) == 1
+    assert any(spot.startswith("15 state_dicts") for spot in g.report.blind_spots)

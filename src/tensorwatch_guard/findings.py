@@ -84,6 +84,8 @@ def _commonest_first(made: list[Finding]) -> list[Finding]:
 
 def _is_refilled(finding: Finding, aliases: Sequence[Finding]) -> bool:
     """Whether an array is written far more often than it is handed out as a tensor: as a buffer is that is filled again."""
+    if finding.details.get("kept"):
+        return False
     into_tensor = all(str(alias.details.get("direction", "")).endswith("->tensor") for alias in aliases)
     writer = finding.details.get("writer", "numpy") != "torch"
     return into_tensor and writer and finding.count >= REFILLED * sum(alias.count for alias in aliases)
@@ -127,7 +129,8 @@ def _held_by_lines(sums: dict[tuple[object, ...], Sum]) -> list[Tally]:
         interval = one.first
         if interval.kind != "mutation" or interval.extra is None:
             continue
-        told = (line for line in lines if same_memory(line, interval) and one_story(line, interval))
+        told = [line for line in lines if same_memory(line, interval) and one_story(line, interval)]
+        told.sort(key=lambda line: not any(tally.trail.key in line.ends for tally in one.tallies))  # found in such a one
         line = next((line for line in told if any(tally.may_hold(line) for tally in one.tallies)), None)
         if line is not None:
             for tally in one.tallies:
@@ -182,7 +185,7 @@ def _finding(
     count = sum(each.count for each in (*one.tallies, *one.folded))
     blocking = sum(each.blocking for each in one.tallies)
     details = _details(one, live)
-    site, origin = tally.trail.site, tally.trail.origin_site
+    site, origin = tally.trail.site, tally.trail.origin_site or _called_by(one)
     related = [_related(link, lines) for each in one.tallies for link in each.links.values()]
     users = consumed.get((tally.trail.key, tally.extra and tally.extra.key), []) if tally.kind == "mutation" else []
     related += [Related("consumed-by", identity("hazard", user.op, user.trail), user.trail.site) for user in users]
@@ -214,6 +217,12 @@ def _finding(
         details=details,
     )
     return replace(found, advice=advice(rule, found))
+
+
+def _called_by(one: Sum) -> Site | None:
+    """The library line that called PyTorch, where a line was found in the course of such a call: a follower knows only his."""
+    inside = {each.trail.origin_site for each in one.folded if each.extra is not None and each.extra.inside}
+    return inside.pop() if len(inside) == 1 else None
 
 
 def _details(one: Sum, live: Live) -> dict[str, Any]:
@@ -257,7 +266,8 @@ def _related(link: Link, lines: Lines) -> Related:
     line = lines.get((link.trail.key, link.extra and link.extra.key)) if link.kind == "mutation" else None
     if line is not None:
         return Related(link.role, identity("mutation", line.op, line.trail, line.extra), line.trail.site)
-    return Related(link.role, identity(link.kind, link.op, link.trail, link.extra), link.trail.site)
+    origin = link.trail.origin_site if link.role == "shared-by" else None
+    return Related(link.role, identity(link.kind, link.op, link.trail, link.extra), link.trail.site, origin)
 
 
 def _allowed(tally: Tally, site: Site | None, count: int) -> str | None:

@@ -18,7 +18,7 @@ from .sharing.moments import BEGIN, Moment, now
 from .sharing.nursery import BIRTH_SIZE
 from .sharing.owners import Owner, is_file_backed, is_lent_again, last_array, owner_of, region_of
 from .sharing.sampling import ALWAYS, next_watched
-from .sharing.states import States
+from .sharing.states import MOST_TENSORS, States
 from .sharing.writes import Writes
 from .sites import NOWHERE, Trail, trail
 from .telling import Telling, alias_details
@@ -292,6 +292,9 @@ class Memory:
         skipped = self.hazards.walks_skipped
         if skipped:
             spots.append(f"{skipped} graphs were not searched for stale values: the time budget was spent")
+        if self.states.forgotten:
+            known = f"the last {MOST_TENSORS:,} tensors are known"
+            spots.append(f"{self.states.forgotten:,} state_dicts that may be kept still: {known}")
         escalation = self.writes.escalation
         if escalation is not None and escalation.following is not None:
             for reason, count in escalation.following.refused.items():

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 ENOUGH: Final = 64
 """Calls that one place made before it is remembered."""
-SETTLED: Final = 1024
+SETTLED: Final = 256
 """Calls of one place after which most are counted and nothing else."""
 _BETWEEN: Final = (8, 15), (32, 31)
 """Between two that are walked: so many, and up to so many more, in step with no loop; the second pair after many more calls,"""
 _BETWEEN_OWN: Final = (96, 63)
 """and these of a line that is the user's own: there is no other way it can have come."""
-LONG_SETTLED: Final = 16 * SETTLED
+LONG_SETTLED: Final = 4096
 _SPREAD: Final = 0x9E3779B1
 MOST: Final = 4096
 MOST_OF_ONE: Final = 4

@@ -21,9 +21,10 @@ from .policy.violation import GuardViolation, TensorWatchWarning
 from .probes.calls import installation
 from .probes.install import Installation
 from .probes.ops import LAYER
+from .probes.optimizer_steps import OptimizerSteps
 from .probes.patterns import PATTERNS
 from .probes.refusals import tell_waiting
-from .probes.spans import OptimizerSteps, told
+from .probes.spans import told
 from .probes.trace import TraceLayer
 from .session import NEVER, REWRITE_NS, SESSION
 from .sharing.moments import now

@@ -31,7 +31,7 @@ OWN: Final = 3
 _PACKAGE: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 _INSTALLED: Final = re.compile(r"[\\/](site|dist)-packages[\\/]")
 _COMPOUND: Final = re.compile(r"(async\s+)?(for|with|while|class|def|try|except|match)\b|@")
-_WRITING: Final = ("CALL", "STORE_SUBSCR", "STORE_SLICE", "BINARY_OP", "INPLACE_")
+WRITING: Final = ("CALL", "STORE_SUBSCR", "STORE_SLICE", "BINARY_OP", "INPLACE_")
 _GENERATED: Final = ("<frozen ", "<attrs generated", "<__array_function__", "<template>", "<decorator-gen")
 
 
@@ -282,7 +282,7 @@ def _end_line(code: CodeType, line: int) -> int:
     if not hasattr(code, "co_positions"):
         return line
     steps = zip(code.co_code[::2], code.co_positions(), strict=False)
-    ends = [end for step, (start, end, *_) in steps if start == line and end and dis.opname[step].startswith(_WRITING)]
+    ends = [end for step, (start, end, *_) in steps if start == line and end and dis.opname[step].startswith(WRITING)]
     return max(ends, default=line)
 
 

@@ -9,29 +9,50 @@ import weakref
 from typing import Any
 
 
+class Stepping:
+    """One optimizer's steps, and how often it reads its own step counts in each: see ``probes/step_reads.py``."""
+
+    __slots__ = ("alike", "count", "known", "left", "reads")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.reads = -1
+        """In the last step in which they were counted;"""
+        self.alike = 0
+        """so many before it had as many:"""
+        self.left = 0
+        """so many of the next are taken to have, too."""
+        self.known = False
+        """The one that runs is one of these."""
+
+
 class Steps:
     """Counts steps. ``now`` is the number of the current one."""
 
-    __slots__ = ("_by_hand", "_count", "_counts", "_floor", "_last", "_leader", "_most", "now")
+    __slots__ = ("_by_hand", "_counts", "_floor", "_last", "_leader", "_most", "_stepping", "now")
 
     def __init__(self) -> None:
         self.now = 0
-        self._counts: weakref.WeakKeyDictionary[Any, list[int]] = weakref.WeakKeyDictionary()
+        self._counts: weakref.WeakKeyDictionary[Any, Stepping] = weakref.WeakKeyDictionary()
         self._last: weakref.ref[Any] | None = None
         self._leader: weakref.ref[Any] | None = None
-        self._count: list[int] = []
+        self._stepping = Stepping()
         """Of the last one, which is the next one mostly: a look-up in the dictionary costs more than all the rest."""
         self._by_hand = False
         self._most = 0
         self._floor = 0
 
-    def stepped(self, optimizer: object) -> None:
-        """An optimizer has stepped."""
+    def of(self, optimizer: object) -> Stepping:
+        """What is known of an optimizer's steps."""
         if self._last is None or self._last() is not optimizer:
             self._another(optimizer)
-        self._count[0] += 1
-        if not self._by_hand and self._count[0] > self._most:
-            self._most = self._count[0]
+        return self._stepping
+
+    def stepped(self, stepping: Stepping) -> None:
+        """One of its steps is over."""
+        stepping.count += 1
+        if not self._by_hand and stepping.count > self._most:
+            self._most = stepping.count
             self._leader = self._last
             self.now += 1
 
@@ -40,8 +61,8 @@ class Steps:
             if self._leader is not None and self._leader() is None:
                 self._counts.clear()
                 self._most, self._leader = 0, None
-            self._counts[optimizer] = [0]
-        self._count = self._counts[optimizer]
+            self._counts[optimizer] = Stepping()
+        self._stepping = self._counts[optimizer]
         self._last = weakref.ref(optimizer)
 
     def stepped_by_hand(self) -> None:

@@ -52,6 +52,8 @@ class Related:
     role: str
     id: str
     site: Site | None
+    origin: Site | None = None
+    """The library line that shared it, where the user's own did not: his expression cannot be copied there."""
 
 
 @dataclass(frozen=True, slots=True)

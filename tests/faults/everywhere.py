@@ -51,7 +51,7 @@ KERNEL = {
     "probes/refusals.py": {"refused"},
     "probes/temporaries.py": {"passes"},
     "probes/stand_in.py": {"_direct", "stand_in", "caller", "strip"},
-    "probes/spans.py": {"_guarded", "told", "_place", "_looks", "_shared", "_before_backward"},
+    "probes/spans.py": {"_guarded", "told", "place_of", "looks", "_shared", "_before_backward", "_put_aside"},
     "probes/reads.py": {"_short.<locals>.short"},
     "probes/short_shares.py": {
         *("_to_array_short.<locals>.short", "_from_array_short.<locals>.short", "_is_short", "_is_copied", "_is_followed"),
@@ -61,7 +61,7 @@ KERNEL = {
         *("_OfClass.__get__", "_quick.<locals>.Quick.__get__", "Installation.stop", "Installation.lift", "Handle.remove"),
     },
     "routes.py": {"Busy.way"},
-    "probes/step_reads.py": {"StepReads.lift", "_counted"},
+    "probes/step_reads.py": {"StepReads.lift", "StepReads._is_ours", "_counted"},
     "probes/data.py": {"_is_open", "_same", "_begin", "_end", "DataProbe.lift"},
     "probes/ops.py": {"_look", "_watch", "_owed", "_give_back", "_look_around"},
     "probes/plans.py": {"Plan.run"},

@@ -53,5 +53,5 @@ def installation() -> Installation:
     codes = {hook.__code__ for _, hook in (*hooks, *of_devices, *of_sources)} | ops.CODES | taken.codes | {step_reads.CODE}
     codes |= {make(None).__code__ for make in makers.values()}
     return Installation(
-        hooks, codes, others=(taken, step_reads.StepReads()), of_devices=of_devices, of_sources=of_sources, makers=makers,
+        hooks, codes, others=(taken, step_reads.STEP_READS), of_devices=of_devices, of_sources=of_sources, makers=makers,
     )

@@ -29,8 +29,8 @@ _OWN_FILES: Final = frozenset(
     os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{room}.py{words}")
     for words in ("", WORDS)
     for room in (
-        "data", "flights", "happen", "mapped_files", "moves", "reads", "refusals", "shares", "short_shares", "spans", "states",
-        "step_reads",
+        "data", "flights", "happen", "mapped_files", "moves", "optimizer_steps", "reads", "refusals", "shares", "short_shares",
+        "spans", "states", "step_reads",
     )
 )
 _hidden: Final[set[CodeType]] = set()

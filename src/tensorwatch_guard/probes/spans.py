@@ -1,32 +1,26 @@
 """Spans: stretches of a training step that lend their place to what happens inside, and are boundaries for shared memory.
 
-Backward, the optimizer's step, a DataLoader's next batch. They absorb nothing.
+Backward, a DataLoader's next batch, calls that write where no counter sees it; optimizers' steps have a room of their own.
+They absorb nothing.
 """
 
 from __future__ import annotations
 
 import sys
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from inspect import unwrap
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter_ns
-from types import FrameType, FunctionType
-from typing import TYPE_CHECKING, Any, Final
+from types import FrameType
+from typing import Any, Final
 
 import torch
-from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from ..current import LOCAL, Here, Tensor
+from ..current import LOCAL, Tensor
 from ..session import SESSION, Session
 from ..sharing.moments import BEGIN, END
-from ..sites import FILES, NOWHERE, USER, Trail
+from ..sites import NOWHERE, Trail
 from .install import Hook, Maker
 from .stand_in import caller, strip
 from .unseen import unseen
-
-if TYPE_CHECKING:
-    from ..memory import Memory
 
 _get_frame: Final = sys._getframe
 _compiler: Final = torch.compiler
@@ -62,6 +56,7 @@ def backward_directly(original: Any) -> Any:
         stepping, here.stepping = here.stepping, False  # an optimizer whose closure calls backward reads its steps after it
         if session.sharing or session.past_counter:
             _before_backward(session, frame, args, kwargs, original.__name__)
+        take_up = _put_aside(session) if stepping else None
         session.backwards.append(frame)
         try:
             result = original(*args, **kwargs)
@@ -70,13 +65,24 @@ def backward_directly(original: Any) -> Any:
             raise
         finally:
             session.backwards.remove(frame)
-        if _looks(session):
-            trail = _place(session, frame)
+        if looks(session):
+            trail = place_of(session, frame)
             told(session, lambda: session.torch_boundary(trail, END))
         here.stepping = stepping
+        if take_up is not None:
+            take_up()
         return result
 
     return function
+
+
+def _put_aside(session: Session) -> Callable[[], None] | None:
+    """What the step that calls this backward writes is none of the backward's."""
+    try:
+        return session.memory.writes.silent.put_aside() if session.memory is not None else None
+    except Exception as error:
+        session.fault("span", error)
+        return None
 
 
 @unseen
@@ -108,12 +114,12 @@ def next_batch(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     if not session.sharing or not session.collectors or LOCAL.here.busy:
         return wrapped(*args, **kwargs)
     frame = _get_frame(1)
-    if _looks(session):
-        trail = _place(session, frame)
+    if looks(session):
+        trail = place_of(session, frame)
         told(session, lambda: session.boundary(trail, BEGIN))
     result = caller(frame, wrapped)(wrapped, args, kwargs)
-    if _looks(session):
-        trail = _place(session, frame)
+    if looks(session):
+        trail = place_of(session, frame)
         told(session, lambda: session.boundary(trail, END))
     return result
 
@@ -130,7 +136,7 @@ def silent_write(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     if not _shared(session, (instance, *args[3:5], *kwargs.values())):
         return wrapped(*args, **kwargs)
     frame = _get_frame(1)
-    trail = _place(session, frame)
+    trail = place_of(session, frame)
     told(session, lambda: _begins(session, trail, (instance, *args[3:5], *kwargs.values())))
     try:
         result = caller(frame, wrapped)(wrapped, args, kwargs)
@@ -150,7 +156,7 @@ def _begins(session: Session, trail: Trail, values: tuple[object, ...]) -> None:
         session.memory.writes.silent.begin(lambda: written, trail.code)
 
 
-def _looks(session: Session) -> bool:
+def looks(session: Session) -> bool:
     """Whether a boundary that is reached now looks at shared memory, see ``sharing/pace.py``."""
     try:
         if not session.sharing or not session.pace.rests():
@@ -173,7 +179,8 @@ def _shared(session: Session, values: tuple[object, ...]) -> bool:
         return False
 
 
-def _place(session: Session, frame: FrameType) -> Trail:
+def place_of(session: Session, frame: FrameType) -> Trail:
+    """Where the user stands."""
     try:
         return session.trail(frame)
     except Exception as error:
@@ -225,122 +232,3 @@ SPANS: Final[tuple[tuple[str, Hook], ...]] = (
 
 
 SHORT_WAYS: Final[Mapping[Hook, Maker]] = {backward: backward_directly}
-
-
-class OptimizerSteps:
-    """The global hooks on every optimizer's step: they count steps and are boundaries."""
-
-    def __init__(self) -> None:
-        self._handles: list[Any] = []
-
-    def start(self) -> None:
-        """Register the hooks; PyTorch calls them around each ``step``."""
-        self._handles = [register_optimizer_step_pre_hook(_before_step), register_optimizer_step_post_hook(_after_step)]
-
-    def stop(self) -> None:
-        """Take them away."""
-        while self._handles:
-            self._handles.pop().remove()
-
-
-def _before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
-    __tracebackhide__ = True
-    if _compiler.is_compiling():  # a compiled step: Dynamo sees an empty hook
-        return
-    session = SESSION
-    if not session.collectors or _compiler._is_compiling_flag:
-        return
-    here, memory = LOCAL.here, session.memory
-    here.stepping, here.step_reads, here.step_looks = True, 0, False
-    try:
-        # always where only a look right after it knows who wrote
-        here.step_looks = _looks(session) or (session.sharing and _is_fused(optimizer))
-        if memory is None or not (here.step_looks or memory.states):
-            return
-    except Exception as error:
-        session.fault("span", error)
-        return
-    trail = _place(session, _get_frame(1))
-    if memory.states:
-        told(session, lambda: memory.states.look(trail))
-    if here.step_looks:
-        told(session, lambda: session.torch_boundary(trail, BEGIN))
-        told(session, lambda: _writes_silently(memory, optimizer, trail))
-
-
-def _writes_silently(memory: Memory, optimizer: Any, trail: Trail) -> None:
-    """Its step is PyTorch's, or one of the user's around PyTorch's: one that is all the user's writes as it likes."""
-    steps = [unwrap(step) for kind in type(optimizer).__mro__ if isinstance(step := vars(kind).get("step"), FunctionType)]
-    codes = [step.__code__ for step in steps]
-    own = [code for code in codes if FILES[code.co_filename] == USER]
-    if len(own) < len(codes) - 1:  # the last one is of the base class, and does nothing
-        memory.writes.silent.begin(partial(_parameters, weakref.ref(optimizer)), trail.code, *own)
-
-
-def _parameters(optimizer: weakref.ref[Any]) -> Iterator[Tensor]:
-    it = optimizer()
-    if it is None:
-        return
-    for group in it.param_groups:
-        for parameter in group["params"]:
-            if parameter.grad is None:
-                continue
-            yield parameter
-            kept = it.state.get(parameter)
-            if isinstance(kept, Mapping):
-                yield from (value for value in kept.values() if isinstance(value, Tensor))
-
-
-def _is_fused(optimizer: Any) -> bool:
-    """Whether it writes where no version counter sees it."""
-    return bool(optimizer.defaults.get("fused"))
-
-
-def _silently_written(optimizer: Any) -> frozenset[int]:
-    """Where the parameters lie that a fused optimizer has written."""
-    if not _is_fused(optimizer):
-        return frozenset()
-    every = (parameter for group in optimizer.param_groups for parameter in group["params"])
-    return frozenset(parameter.data_ptr() for parameter in every if parameter.grad is not None)
-
-
-def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
-    __tracebackhide__ = True
-    if _compiler.is_compiling():
-        return
-    session = SESSION
-    if not session.collectors or _compiler._is_compiling_flag:
-        return
-    here, memory, frame = LOCAL.here, session.memory, _get_frame(1)
-    here.stepping = False
-    try:
-        if here.step_reads:
-            session.count_step_reads(here, frame)
-        if here.step_looks or (memory is not None and (memory.states or _is_fused(optimizer))):
-            told(session, lambda: _after_writing(session, here, optimizer, frame))
-        session.steps.stepped(optimizer)
-        if (now := perf_counter_ns()) > session.due_ns:
-            session.tick(now)
-        if session.beat_at and now > session.beat_at:
-            session.pulse()
-    except Exception as error:
-        if session.is_violation(error):
-            raise
-        session.fault("span", error)
-
-
-def _after_writing(session: Session, here: Here, optimizer: Any, frame: FrameType) -> None:
-    memory, trail = session.memory, session.trail(frame)
-    if here.step_looks:
-        session.torch_boundary(trail, END)
-    if memory is None:
-        return
-    if _is_fused(optimizer):
-        memory.hazards.fused_step(trail, optimizer)
-        session.sharing = True
-    if memory.states:
-        memory.states.look(trail, after_step=True, addresses=_silently_written(optimizer))
-
-
-OPEN: Final = (_before_step.__code__, _after_step.__code__)
-"""Code that Dynamo is to look into: skipped, it would break the graph of a compiled optimizer step."""

@@ -80,7 +80,10 @@ def _site(site: Site | None) -> dict[str, Any] | None:
 
 def _finding(finding: Finding) -> dict[str, Any]:
     made = {name: plain(getattr(finding, name)) for name in _FINDING if name != "related"}
-    made["related"] = [{"role": o.role, "id": o.id, "site": _site(o.site)} for o in finding.related]
+    made["related"] = [
+        {"role": o.role, "id": o.id, "site": _site(o.site), **({"origin": _site(o.origin)} if o.origin else {})}
+        for o in finding.related
+    ]
     return _with(made, finding.extra)
 
 
@@ -232,7 +235,8 @@ def _load_site(raw: Any, where: str) -> Site | None:
 
 def _load_related(raw: Any, where: str) -> Related:
     made = _known(raw, _RELATED, where, extra=False)
-    return Related(made.get("role", ""), made.get("id", ""), _load_site(made.get("site"), where))
+    site, origin = (_load_site(made.get(name), where) for name in ("site", "origin"))
+    return Related(made.get("role", ""), made.get("id", ""), site, origin)
 
 
 def _load_finding(raw: Any, where: str) -> Finding:

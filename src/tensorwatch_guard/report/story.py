@@ -5,6 +5,7 @@ Mutations and hazards that are tied to each other, or to the same alias, make on
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -22,6 +23,8 @@ MOST_SCENES: Final = 3
 """Places of one sort that a story shows; the rest is counted."""
 SHARED: Final = "same memory since"
 _VALUES: Final = 60
+_MAIN: Final = re.compile(r"MainThread(?: \(Task-\d+\))?")
+"""A thread that says nothing: a name that somebody gave a task does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +178,8 @@ def _began(group: Iterable[Finding], by_id: Mapping[str, Finding]) -> list[Scene
                 continue
             alias = by_id.get(other.id)
             site = alias.site if alias else other.site
-            scenes.setdefault(other.id or str(site), Scene(SHARED, site, facts=_alias_facts(alias)))
+            origin = alias.origin if alias else other.origin
+            scenes.setdefault(other.id or str(site), Scene(SHARED, site, facts=_alias_facts(alias), origin=origin))
     return list(scenes.values())
 
 
@@ -208,7 +212,7 @@ def _written(finding: Finding, mode: str) -> Scene:
     """``mode``: the ``writes`` option of the run; ``auto`` follows a line for a few turns only."""
     ends = interval(finding)
     writer = WRITER_WORDS.get(str(finding.details.get("writer")), "somebody")
-    threads = [name for name in finding.threads if name != "MainThread"]
+    threads = [name for name in finding.threads if not _MAIN.fullmatch(name)]
     first = finding.details.get("first")
     often = times(finding.count) if ends else plural(finding.count, "write")  # a line may write several arrays each time
     if mode == "auto" and finding.details.get("exact"):

@@ -124,7 +124,9 @@ def _consequence(story: Story) -> str:
 
 
 def _write(story: Story) -> str:
-    mutation = next((finding for finding in story.findings if finding.kind == "mutation"), None)
+    told = {finding.id: finding for finding in story.findings if finding.kind == "mutation"}
+    own = [told[other.id] for other in story.head.related if other.role == "written-by" and other.id in told]
+    mutation = next((one for one in own if interval(one) is None), next(iter(own or told.values()), None))
     if mutation is None:
         scene = next((scene for scene in story.scenes if scene.heading.startswith("written")), None)
         return place(scene.site) if scene else "a later write"

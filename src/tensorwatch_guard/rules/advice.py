@@ -133,8 +133,13 @@ _SIZES: Final[dict[str, str]] = {
 }
 
 
-def copy_of(site: Site | None) -> str:
-    """How to copy where memory is shared: the user's expression with the copy added; general words where it is long."""
+def copy_of(site: Site | None, origin: Site | None = None) -> str:
+    """How to copy where memory is shared: the user's expression with the copy added; general words where it is long.
+
+    ``origin``: the library line that shared it in the course of the user's.
+    """
+    if origin is not None:
+        return "what goes into that call or comes out of it, with .copy() or .clone()"
     line, source = _line(site), ((site.source or "") if site else "").strip()
     state = _STATE.search(line)
     to_array = ".numpy(" in source or source.startswith("np.")
@@ -166,7 +171,7 @@ def _mutation(rule: Rule, finding: Finding) -> str:
         return rule.remedy
     if finding.details.get("refilled"):
         return _REFILLED
-    order = copy_of(began.site)
+    order = copy_of(began.site, began.origin)
     source = _source(finding)
     in_place = _IN_PLACE.match(source)
     if finding.details.get("writer") == "torch" and in_place and _short(in_place[1]):
@@ -181,7 +186,8 @@ def _hazard(rule: Rule, finding: Finding) -> str:
         return rule.remedy
     if finding.details.get("refilled"):
         return "write only after backward, or give the forward pass a copy: .clone()"
-    copies = dict.fromkeys(copy_of(other.site) for other in finding.related if other.role == "shared-by" and other.site)
+    shared = [other for other in finding.related if other.role == "shared-by" and other.site]
+    copies = dict.fromkeys(copy_of(other.site, other.origin) for other in shared)
     return f"write only after backward, or copy where it is shared: {', and '.join(list(copies)[:_MOST_COPIES])}"
 
 

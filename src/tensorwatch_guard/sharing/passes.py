@@ -10,6 +10,7 @@ from types import CodeType
 from typing import Final
 
 from ..sites import Trail
+from .loops import goes_round
 from .moments import END, Moment
 from .pace import Pace
 
@@ -40,7 +41,7 @@ class Passes:
             self.note(code, moment.trail.lasti, moment.serial)
 
     def turned(self, before: Moment, after: Moment) -> bool:
-        """Whether one end's place was, or may have been, passed again in between."""
+        """Whether one end's place was, or may have been, passed again in between, or the loop may have turned without that."""
         if before.serial < self._pace.last_rest < after.serial:
             return True
         for end in (before.trail, after.trail):
@@ -50,7 +51,8 @@ class Passes:
                 or (place in self.unnoted and before.serial < self._pace.woken)
             ):
                 return True
-        return False
+        first, last = before.trail, after.trail
+        return first.code is not None and first.code is last.code and goes_round(first.code, first.lasti, last.lasti)
 
     def again(self, ends: tuple[Trail | None, ...], serial: int) -> bool:
         """Whether one of these places was, or may have been, passed again after that event."""

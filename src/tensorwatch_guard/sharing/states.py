@@ -17,8 +17,8 @@ import torch
 from ..operations.copies import nbytes_of
 from ..sites import Trail
 
-MOST_STATES: Final = 16
-MOST_TENSORS: Final = 20_000
+MOST_TENSORS: Final = 50_000
+"""In all states that are kept: of each an entry of a hundred bytes or two. Then the oldest states are forgotten."""
 DEEPEST: Final = 4
 """Containers within containers in which a state is looked for."""
 
@@ -58,7 +58,6 @@ class State:
                 return name
         return None
 
-
     def holds_written(self) -> bool:
         """Whether it is known as written, and the written entry was not replaced since."""
         state = self.ref()
@@ -82,6 +81,11 @@ class States:
 
     def __init__(self, step: Callable[[], int]) -> None:
         self._kept: dict[int, State] = {}
+        self.unwritten: dict[int, State] = {}
+        """Those of them that are still as they were taken: only these are looked at."""
+        self._tensors = 0
+        self.forgotten = 0
+        """States that somebody may keep still, and nobody looks for any more."""
         self._step = step
 
     def __bool__(self) -> bool:
@@ -96,21 +100,29 @@ class States:
         def died(ref: object) -> None:
             known = kept.get(key)
             if known is not None and known.ref is ref:
-                kept.pop(key, None)
+                self._leave(key)
 
-        kept[key] = State(weakref.ref(state, died), at, state)
-        while len(kept) > MOST_STATES:
-            kept.pop(next(iter(kept)), None)
+        self._leave(key)
+        kept[key] = self.unwritten[key] = made = State(weakref.ref(state, died), at, state)
+        self._tensors += made.tensors
+        while self._tensors > MOST_TENSORS and len(kept) > 1:
+            self._leave(next(iter(kept)))
+            self.forgotten += 1
+
+    def _leave(self, key: int) -> None:
+        self.unwritten.pop(key, None)
+        known = self._kept.pop(key, None)
+        if known is not None:
+            self._tensors -= known.tensors
 
     def look(self, at: Trail, *, after_step: bool = False, addresses: Collection[int] = ()) -> None:
         """See which were written. ``after_step``: the last look was right before the step that has just ended at ``at``."""
-        for state in list(self._kept.values()):
-            if state.after is not None:
-                continue
+        for key, state in list(self.unwritten.items()):
             name = state.written(addresses)
             if name is None:
                 state.last = at
             else:
+                self.unwritten.pop(key, None)
                 state.name, state.before, state.after = name, state.last, at
                 state.exact = after_step and state.last.key == at.key
                 state.step = self._step()
@@ -120,7 +132,7 @@ class States:
         self.look(at)
         found = [state for state in self._within(value) if state.holds_written()]
         for state in found:
-            self._kept.pop(next((key for key, one in self._kept.items() if one is state), 0), None)
+            self._leave(next((key for key, one in self._kept.items() if one is state), 0))
         return found
 
     def renew(self, value: Any) -> None:
@@ -132,7 +144,7 @@ class States:
 
     def clear(self) -> None:
         """The session is over."""
-        self._kept = {}
+        self._kept, self.unwritten, self._tensors = {}, {}, 0
 
     def _within(self, value: Any, depth: int = 0) -> Iterator[State]:
         known = self._kept.get(id(value))
