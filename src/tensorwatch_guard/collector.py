@@ -53,6 +53,7 @@ class Tally:
         "ends",
         "extra",
         "first_step",
+        "gone",
         "grant",
         "implicit",
         "into",
@@ -117,6 +118,8 @@ class Tally:
         """Arrays and tensors that were kept and all are the memory that was written."""
         self.passed = 0
         """Aliases that were counted and not watched."""
+        self.gone = 0
+        """Watched ones that died as they were born."""
         self.size = 0
         """Bytes of the last alias that was looked at: a settled line's are all taken for as large."""
         self.sample_at = 0

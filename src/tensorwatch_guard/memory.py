@@ -17,7 +17,7 @@ from .hazards import Hazards
 from .sharing.moments import BEGIN, Moment, now
 from .sharing.nursery import BIRTH_SIZE
 from .sharing.owners import Owner, is_file_backed, is_lent_again, last_array, owner_of, region_of
-from .sharing.sampling import ALWAYS, next_watched
+from .sharing.sampling import FLEETING, next_watched
 from .sharing.states import MOST_TENSORS, States
 from .sharing.writes import Writes
 from .sites import NOWHERE, Trail, trail
@@ -44,8 +44,8 @@ def takes_turn(tally: Tally) -> bool:
     count = tally.count
     if count < tally.watch_at:
         return False
-    if count >= ALWAYS:
-        tally.watch_at = next_watched(count)
+    if count >= FLEETING:
+        tally.watch_at = next_watched(count, tally.gone, tally.passed)
     return True
 
 
@@ -143,7 +143,7 @@ class Memory:
         if here.generation != session.generation:
             session.refresh(here)
         nbytes: int = tensor.nbytes
-        watched = True
+        watched, line = True, None
         for shard, collector in here.shards:
             tally = shard.get(key)
             if tally is None:
@@ -155,13 +155,14 @@ class Memory:
             tally.nbytes += nbytes
             if tally.threads is not None:
                 tally.in_task()
+            line = tally
             if not takes_turn(tally):
                 watched = False
                 tally.passed += 1
             if collector.heed is not None:
                 collector.heed(tally, False)
         if watched:
-            self._bear(row.name, direction, at, tensor, array, 0 < nbytes <= BIRTH_SIZE)
+            self._bear(row.name, direction, at, tensor, array, line if 0 < nbytes <= BIRTH_SIZE else None)
             session.sharing = True
         return watched
 
@@ -172,15 +173,16 @@ class Memory:
         at: Trail | tuple[CodeType, int],
         tensor: torch.Tensor,
         array: np.ndarray[Any, Any] | None,
-        small: bool,
+        line: Tally | None,
     ) -> None:
+        """``line``: that counts it, if the memory is small."""
         if not tensor.data_ptr():  # a functional tensor's array, for one: nobody knows what stands behind it
             return
         twins = self.writes.ledger.twins
         if twins and tensor.untyped_storage().data_ptr() in twins:
-            small = False  # nobody asks twins about what is young
-        if small and tensor.is_contiguous() and (array is None or not is_lent_again(array)):
-            self.writes.young.bear(op, direction, at, tensor, array)
+            line = None  # nobody asks twins about what is young
+        if line is not None and tensor.is_contiguous() and (array is None or not is_lent_again(array)):
+            self.writes.young.bear(op, direction, at, tensor, array, line)
             return
         moment = now(at if isinstance(at, Trail) else Trail(*at, None, -1))
         backed = array is not None and is_file_backed(array)

@@ -5,8 +5,8 @@ costs more than everything else that is done about such a call. Once so many cal
 ends are asked first: the user's instruction, and the library's that made the call, at their depths. Now and then a call is
 walked all the same; a way that was not what its ends said is never trusted again.
 
-After a thousand calls most are counted once the ends are what they were, and nothing else is asked: about one in sixteen, later
-one in fifty, goes the long way; of the user's own lines one in 128.
+After a few hundred calls most are counted once the ends are what they were, and nothing else is asked: about one in sixteen,
+later one in fifty, goes the long way; of the user's own lines one in 128.
 
 All of it is one thread's, of one set of open guards: it lies in ``current.Here`` and goes when these change.
 """

@@ -42,6 +42,7 @@ TO_HOST: Final = "tensor->array"
 TO_TENSOR: Final = "array->tensor"
 _QUIET: Final = frozenset({np.ndarray, int, float, bool})
 """Of these PyTorch copies without a word: no warning can name our frame."""
+_HOST: Final = (None, torch.device("cpu"), "cpu")
 UNTIMED: Final = 63
 """Of aliases that are only counted one in so many and one is timed, and lets those who wait for a time have their turn."""
 
@@ -128,7 +129,7 @@ def from_array(row: Operation, long_way: Hook, *, keywords: bool = False) -> Mak
                 or here.generation != session.generation
                 or session.attention.awake
                 or len(args) != 1
-                or kwargs
+                or (kwargs and not _is_for_host(session, kwargs))
                 or type(args[0]) is not np.ndarray
                 or not args[0].flags.writeable
                 or (keywords and function_mode_on())
@@ -138,7 +139,7 @@ def from_array(row: Operation, long_way: Hook, *, keywords: bool = False) -> Mak
             ):
                 return short(original, here, frame, busy, args, kwargs)
             try:
-                result = original(args[0])
+                result = original(*args, **kwargs) if kwargs else original(args[0])
             except Exception as error:
                 strip(error)
                 refused(row, frame, error, kwargs)
@@ -149,6 +150,11 @@ def from_array(row: Operation, long_way: Hook, *, keywords: bool = False) -> Mak
         return function
 
     return made
+
+
+def _is_for_host(session: Session, kwargs: dict[str, Any]) -> bool:
+    """Whether a device is named and nothing else, and it is the host's memory: such a call copies as little as one without."""
+    return len(kwargs) == 1 and not session.devices and kwargs.get("device", False) in _HOST
 
 
 def _is_copied(tensor: Tensor) -> bool:

@@ -21,7 +21,7 @@ from .copies import GLANCE
 from .differences import differing_span
 from .ledger import Alias, Piece
 from .moments import Moment, Mutation, Stamp, moment_of, now
-from .nursery import Newborn, Nursery
+from .nursery import Line, Newborn, Nursery
 from .owners import ArrayOwner, Owner
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Adoption:
         at: Trail | tuple[CodeType, int],
         tensor: torch.Tensor,
         array: np.ndarray[Any, Any] | None,
+        line: Line,
     ) -> None:
         """The short way of a small alias; memory that is known already is looked at first, in its own room."""
         nursery = self.nursery
@@ -63,7 +64,7 @@ class Adoption:
         if data_views:
             address = tensor.data_ptr()
             data_views.handed_out(address, address + tensor.nbytes)
-        serial = nursery.add(op, direction, at, tensor, array, self.compares)
+        serial = nursery.add(op, direction, at, tensor, array, line, self.compares)
         if moment is None:
             code, lasti = (at.code, at.lasti) if isinstance(at, Trail) else at
             self._writes.passes.note(code, lasti, serial)

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from threading import get_ident
 from types import CodeType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
@@ -42,6 +42,13 @@ def _array_of(nbytes: int) -> Any:
             _types.clear()
         known = _types[nbytes] = ctypes.c_char * nbytes
     return known
+
+
+class Line(Protocol):
+    """What counts the aliases of one line."""
+
+    gone: int
+    """Those of them that died as they were born."""
 
 
 class Newborn:
@@ -157,6 +164,7 @@ class Nursery:
         at: Trail | tuple[CodeType, int],
         tensor: torch.Tensor,
         array: np.ndarray[Any, Any] | None,
+        line: Line,
         compared: bool,
     ) -> int:
         """Memory was handed out. Returns the event's serial number.
@@ -168,14 +176,18 @@ class Nursery:
             tensor: the tensor that stands behind the array, or that was made of it.
             array: the array that was passed and owns or views an array's memory; None for ``tensor->array``, where ``tensor``
                 has the array's life.
+            line: where it was handed out.
             compared: whether a copy is kept, to be compared with.
         """
         born = Newborn(op, direction, at, tensor)
 
         def died(_: object) -> object:
             try:  # contextlib.suppress would be half of what this costs
-                if self.leave(born) and born.changed_at_death():
-                    self._changed_at_death(born)
+                if self.leave(born):
+                    if born.changed_at_death():
+                        self._changed_at_death(born)
+                    else:
+                        line.gone += 1
             except BaseException as error:
                 return pass_on(error)
             return None

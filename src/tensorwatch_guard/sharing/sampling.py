@@ -10,7 +10,10 @@ from typing import Final
 
 ALWAYS: Final = 256
 """So many of a line are all watched; then about 64 of 256, of 512, of 1024 and so on."""
-_BITS: Final = ALWAYS.bit_length() - 1
+FLEETING: Final = 128
+"""So many where all of them were dropped at once, as ``x.numpy().mean()`` drops its array; then 32 of 128, of 256 and so on."""
+STILL_THERE: Final = 2
+"""So many may live on at such a line: the last ones."""
 _SPREAD: Final = 0x9E3779B1
 """2**32 over the golden ratio: its multiples fall evenly, and in step with no loop (every fourth would always be the same
 parameter of four)."""
@@ -20,11 +23,15 @@ PASSING: Final = 15
 set in its count."""
 
 
-def next_watched(count: int) -> int:
-    """The alias of a line that is watched after its ``count``-th. Depends on nothing else: a run repeats."""
-    if count < ALWAYS:
+def next_watched(count: int, gone: int, passed: int) -> int:
+    """The alias of a line that is watched after its ``count``-th.
+
+    ``gone``: of the watched ones those that died as they were born; ``passed``: aliases of that line that were not watched.
+    """
+    always = FLEETING if count - passed - gone <= STILL_THERE else ALWAYS
+    if count < always:
         return count + 1
-    distance = 2 << (count.bit_length() - _BITS)  # in the middle
+    distance = 2 << (count.bit_length() - always.bit_length() + 1)  # in the middle
     return count + 1 + (count * _SPREAD >> 8 & 0xFFFFFF) % (2 * distance - 1)
 
 
