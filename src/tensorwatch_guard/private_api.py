@@ -116,6 +116,11 @@ PRIVATE: Final[tuple[PrivateName, ...]] = (
         "the tensors that a DataLoader makes of a batch's samples, and drops, are told as aliases",
     ),
     PrivateName(
+        "torch.utils.data.dataloader._BaseDataLoaderIter._collate_fn",
+        "probes/temporaries.py",
+        "each of those tensors passes a probe: a DataLoader of many small samples is twice as slow",
+    ),
+    PrivateName(
         "torch._subclasses.fake_tensor.FakeTensor", "current.py", "fake tensors are seen as real ones"
     ),
     PrivateName("sys._current_frames", "sharing/at_once.py", "lines are not followed"),

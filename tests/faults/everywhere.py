@@ -49,9 +49,9 @@ KERNEL = {
     # called by probes around the user's call, outside any containment: each is short, and these contain the rest
     "probes/happen.py": {"_first_word", "contained", "_unheard"},
     "probes/refusals.py": {"refused"},
-    "probes/temporaries.py": {"passes"},
+    "probes/temporaries.py": {"passes", "Unwatched.lift", "Unwatched.end"},
     "probes/stand_in.py": {"_direct", "stand_in", "caller", "strip"},
-    "probes/spans.py": {"_guarded", "told", "place_of", "looks", "_shared", "_before_backward", "_put_aside"},
+    "probes/spans.py": {"_guarded", "told", "place_of", "looks", "_shared", "_before_backward", "_put_aside", "_unwatched"},
     "probes/reads.py": {"_short.<locals>.short"},
     "probes/short_shares.py": {
         *("_to_array_short.<locals>.short", "_from_array_short.<locals>.short", "_is_short", "_is_copied", "_is_followed"),

@@ -6,7 +6,20 @@ from collections.abc import Callable
 from typing import Final
 
 from ..operations import WATCHED, Operation
-from . import data, flights, mapped_files, moves, ops, reads, relocations, shares, spans, states, step_reads
+from . import (
+    data,
+    flights,
+    mapped_files,
+    moves,
+    ops,
+    reads,
+    relocations,
+    shares,
+    spans,
+    states,
+    step_reads,
+    temporaries,
+)
 from .install import Hook, Installation, Maker
 
 MAKERS: Final[dict[str, Callable[[Operation], Hook]]] = {
@@ -52,6 +65,5 @@ def installation() -> Installation:
     taken = data.DataProbe()
     codes = {hook.__code__ for _, hook in (*hooks, *of_devices, *of_sources)} | ops.CODES | taken.codes | {step_reads.CODE}
     codes |= {make(None).__code__ for make in makers.values()}
-    return Installation(
-        hooks, codes, others=(taken, step_reads.STEP_READS), of_devices=of_devices, of_sources=of_sources, makers=makers,
-    )
+    others = (taken, step_reads.STEP_READS, temporaries.UNWATCHED_BATCHES)
+    return Installation(hooks, codes, others=others, of_devices=of_devices, of_sources=of_sources, makers=makers)

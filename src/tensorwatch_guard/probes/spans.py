@@ -20,6 +20,7 @@ from ..sharing.moments import BEGIN, END
 from ..sites import NOWHERE, Trail
 from .install import Hook, Maker
 from .stand_in import caller, strip
+from .temporaries import UNWATCHED_BATCHES
 from .unseen import unseen
 
 _get_frame: Final = sys._getframe
@@ -111,17 +112,29 @@ def next_batch(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
     """A DataLoader's next batch: a boundary on both sides."""
     __tracebackhide__ = True
     session = SESSION
-    if not session.sharing or not session.collectors or LOCAL.here.busy:
+    if not session.collectors or LOCAL.here.busy:
         return wrapped(*args, **kwargs)
     frame = _get_frame(1)
-    if looks(session):
+    if session.sharing and looks(session):
         trail = place_of(session, frame)
         told(session, lambda: session.boundary(trail, BEGIN))
-    result = caller(frame, wrapped)(wrapped, args, kwargs)
-    if looks(session):
+    begun = _unwatched(session, instance)
+    try:
+        result = caller(frame, wrapped)(wrapped, args, kwargs)
+    finally:
+        UNWATCHED_BATCHES.end(begun)
+    if session.sharing and looks(session):
         trail = place_of(session, frame)
         told(session, lambda: session.boundary(trail, END))
     return result
+
+
+def _unwatched(session: Session, loader: Any) -> bool:
+    try:
+        return UNWATCHED_BATCHES.begin(loader)
+    except Exception as error:
+        session.fault("span", error)
+        return False
 
 
 @unseen

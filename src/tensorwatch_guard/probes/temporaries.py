@@ -1,13 +1,17 @@
 """Aliases that PyTorch's own code makes and drops within one call: nobody else ever has them, so they are nothing to tell.
 
 A DataLoader's default collate turns each sample of a batch into a tensor that shares, and stacks these into one that does not.
+A hundred samples pass through a probe there for each batch. So while a loader with that collate makes a batch the function asks
+for another attribute: the same code with one name changed, and PyTorch's own function behind that name.
 """
 
 from __future__ import annotations
 
 import importlib
-from types import CodeType, FrameType
+from types import CodeType, FrameType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
+
+import torch
 
 from ..current import Tensor
 
@@ -42,9 +46,72 @@ def passes(here: Here, frame: FrameType) -> bool:
     try:
         function = frame if frame.f_code is _FUNCTION else frame.f_back
         table = function.f_locals.get(_TABLE) if function is not None else None
-        if table is _collate.default_collate_fn_map and table[Tensor] is _collate.collate_tensor_fn:
+        if table is _collate.default_collate_fn_map and _is_default():
             here.temporaries = BETWEEN
             return True
     except Exception:
         return False
     return False
+
+
+MAKES: Final = "as_tensor"
+UNWATCHED: Final = "_tensorwatch_as_tensor"
+
+
+class Unwatched:
+    """The other attribute, in its place while such a batch is made. ``lay`` and ``lift`` as the probes'."""
+
+    def __init__(self) -> None:
+        self._function: FunctionType | None = None
+        self._watched: CodeType | None = None
+        self._unwatched: CodeType | None = None
+
+    def lay(self) -> None:
+        """Nothing happens where PyTorch collates in another way: then each sample passes a probe."""
+        function = getattr(_collate, "collate_numpy_array_fn", None)
+        if not isinstance(function, FunctionType) or self._function is not None:
+            return
+        code = _renamed(function.__code__)
+        if code is function.__code__:
+            return
+        setattr(torch, UNWATCHED, torch._C._VariableFunctions.as_tensor)
+        self._function, self._watched, self._unwatched = function, function.__code__, code
+
+    def lift(self) -> None:
+        """Leave what was there."""
+        self.end(True)
+        self._function = self._watched = self._unwatched = None
+        if UNWATCHED in vars(torch):
+            delattr(torch, UNWATCHED)
+
+    def begin(self, loader: Any) -> bool:
+        """A batch is about to be made. Returns what ``end`` wants."""
+        function, code = self._function, self._unwatched
+        if function is None or code is None or function.__code__ is not self._watched:
+            return False
+        if getattr(loader, "_collate_fn", None) is not _collate.default_collate or not _is_default():
+            return False
+        function.__code__ = code
+        return True
+
+    def end(self, begun: bool) -> None:
+        """It is made."""
+        function, code = self._function, self._watched
+        if begun and function is not None and code is not None and function.__code__ is self._unwatched:
+            function.__code__ = code
+
+
+UNWATCHED_BATCHES: Final = Unwatched()
+
+
+def _is_default() -> bool:
+    return _collate.default_collate_fn_map[Tensor] is _collate.collate_tensor_fn
+
+
+def _renamed(code: CodeType) -> CodeType:
+    """The same that asks for the other name, as do the comprehensions in it; itself where it does not ask."""
+    consts = tuple(_renamed(one) if isinstance(one, CodeType) else one for one in code.co_consts)
+    names = tuple(UNWATCHED if name == MAKES else name for name in code.co_names)
+    if names == code.co_names and all(one is other for one, other in zip(consts, code.co_consts, strict=True)):
+        return code
+    return code.replace(co_consts=consts, co_names=names)
