@@ -63,7 +63,8 @@ def test_every_operation_that_waits_has_a_rule_of_its_own():
         ("transfer", "Tensor.__getitem__", {"direction": "h2d"}, "TWG107"),
         ("transfer", "Tensor.to", {"direction": "h2d", "non_blocking": True, "blocking": False}, "TWG108"),
         ("sync", "Tensor.__bool__", {}, "TWG202"),
-        ("sync", "torch.cuda.Event.synchronize", {}, "TWG220"),
+        ("sync", "torch.cuda.synchronize", {}, "TWG220"),
+        ("sync", "torch.cuda.Event.synchronize", {}, "TWG221"),
         ("sync", "torch.some_new_op", {}, "TWG200"),
         ("sync", "torch.some_new_op", {"seen_by": ["trace"]}, "TWG211"),
         ("sync", "torch.some_new_op", {"seen_by": ["calls", "trace"]}, "TWG200"),
@@ -133,16 +134,23 @@ def test_refusals_are_told_apart_by_what_pytorch_really_says(case: str):
         ("TWG501", 1, 312, False, "error"),
         ("TWG502", 312, 312, False, "note"),
         ("TWG503", 1, 0, False, "critical"),
+        ("TWG221", 312, 312, False, "note"),
     ],
 )
 def test_weights(rule: str, count: int, steps: int, consumed: bool, severity: str):
     assert severity_of(BY_ID[rule], count=count, steps=steps, consumed=consumed) == severity
 
 
-def finding(kind: str, op: str, source: str, **details: Any):
+@pytest.mark.parametrize(("count", "severity"), [(20, "note"), (311, "note"), (312, "warning"), (5000, "warning")])
+def test_what_is_done_before_the_first_step_weighs_less(count: int, severity: str):
+    assert severity_of(BY_ID["TWG102"], count=count, steps=312, once=True) == severity
+    assert severity_of(BY_ID["TWG102"], count=count, steps=312) == "warning"
+
+
+def finding(kind: str, op: str, source: str, function: str = "fit", via: tuple[str, ...] = (), **details: Any):
     rule = rule_for(kind, op, False, details)
-    site = Site("gone.py", 1, 1, 0, len(source), "fit", source)
-    return rule, Finding("1", kind, op, rule.id, rule.severity, site, details=details)
+    site = Site("gone.py", 1, 1, 0, len(source), function, source)
+    return rule, Finding("1", kind, op, rule.id, rule.severity, site, via=via, details=details)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +185,20 @@ def finding(kind: str, op: str, source: str, **details: Any):
             {"direction": "h2d"},
             "torch.randn(..., device=device)",
         ),
+        ("transfer", "Tensor.to", "x.to(d)", {"direction": "h2d", "function": "Rows.__getitem__"}, "move whole batches"),
+        ("transfer", "torch.as_tensor", "torch.as_tensor(seen, device=d)", {"direction": "h2d"}, "new ones: many in one copy"),
+        ("transfer", "torch.tensor", "torch.tensor([0, 1], device=d)", {"direction": "h2d"}, "once, outside the loop"),
+        ("transfer", "Tensor.__setitem__", "rows[i]", {"direction": "h2d"}, "what is assigned stands on the host"),
+        ("transfer", "Tensor.__getitem__", "rows[i]", {"direction": "h2d"}, "keep the index or scalar on the device"),
+        ("sync", "Tensor.__bool__", "Normal(mean, std)", {}, "validate_args=False"),
+        ("sync", "Tensor.__bool__", "clip_grad_norm_(ps, 1.0, error_if_nonfinite=True)", {}, "error_if_nonfinite=False"),
+        ("sync", "Tensor.item", "lr_sched.step(loss)", {}, "give the scheduler a host number"),
+        ("sync", "Tensor.item", "optimizer.step(closure)", {}, "L-BFGS"),
+        ("sync", "Tensor.item", "(total / count).item()", {}, "keep (total / count).detach()"),
+        ("sync", "x", "rows[mask]", {"seen_by": ["trace"], "via": ("C++",)}, "torch.where(mask, x, 0)"),
+        ("sync", "x", "one_hot(y)", {"seen_by": ["trace"], "via": ("C++",)}, "pass num_classes"),
+        ("sync", "x", "loss.backward()", {"seen_by": ["trace"], "via": ("backward",)}, "keep the shape in the forward pass"),
+        ("sync", "x", "f(y)", {"seen_by": ["trace"], "via": ("torch.nn.functional.ctc_loss",)}, "under `via`"),
         ("refusal", "Tensor.numpy", "x.numpy()", {"message": "requires grad"}, "x.detach().numpy()"),
         ("refusal", "Tensor.numpy", "x.numpy()", {"message": "Use Tensor.cpu() to copy"}, "x.cpu().numpy()"),
     ],

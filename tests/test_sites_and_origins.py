@@ -64,6 +64,12 @@ EXPRESSIONS = {
     "on two lines": ("float(\n        t)", "float( t)"),
     "on three lines": ("bool(\n        t[\n   0])", "bool( t[ 0])"),
     "a condition": ("x = not t", "not t"),
+    "an if": ("if t.all(): pass  # and why", "t.all()"),
+    "an if with a body": ("if t.all():  # and why\n        pass", "t.all()"),
+    "an if that denies": ("if not t.all():  # and why\n        pass", "not t.all()"),
+    "an if of two": ("if NULL and t.all():\n        pass", "t.all()" if sys.version_info >= (3, 12) else "NULL and t.all()"),
+    "a while": ("while t.all():\n        break", "t.all()"),
+    "an assertion": ("assert t.all(), 'none'", "t.all()"),
     "in a comprehension": ("[k.item() for k in [t]]", "k.item()"),
 }  # fmt: skip
 

@@ -184,6 +184,8 @@ def _finding(
         return None
     count = sum(each.count for each in (*one.tallies, *one.folded))
     blocking = sum(each.blocking for each in one.tallies)
+    first_step = min(each.first_step for each in (*one.tallies, *one.folded))
+    last_step = max(each.last_step for each in (*one.tallies, *one.folded))
     details = _details(one, live)
     site, origin = tally.trail.site, tally.trail.origin_site or _called_by(one)
     related = [_related(link, lines) for each in one.tallies for link in each.links.values()]
@@ -199,7 +201,7 @@ def _finding(
         kind=tally.kind,
         op=tally.op,
         rule=rule.id,
-        severity=severity_of(rule, count=count, steps=steps, consumed=bool(users)),
+        severity=severity_of(rule, count=count, steps=steps, consumed=bool(users), once=first_step == last_step),
         site=site,
         origin=origin,
         via=tally.via,
@@ -210,8 +212,8 @@ def _finding(
         blocking=bool(blocking),
         implicit=tally.implicit,
         threads=tuple(one.threads),
-        first_step=max(min(each.first_step for each in (*one.tallies, *one.folded)) - collector.first, 0),
-        last_step=max(max(each.last_step for each in (*one.tallies, *one.folded)) - collector.first, 0),
+        first_step=max(first_step - collector.first, 0),
+        last_step=max(last_step - collector.first, 0),
         allowed=_allowed(tally, site, count),
         related=tuple(dict.fromkeys(related)),
         details=details,

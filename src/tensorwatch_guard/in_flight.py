@@ -77,6 +77,8 @@ class InFlight:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.pending: list[Pending] = []
+        self.to_host = False
+        """Whether there was ever one to the host."""
         self._late: dict[object, list[Tally]] = {}
         """What was told at a wait, by the place of its copy,"""
         self._lines: dict[object, list[Tally]] = {}
@@ -86,6 +88,7 @@ class InFlight:
         """A copy that does not block was started."""
         del self.pending[: max(len(self.pending) + 1 - MOST_COPIES, 0)]
         self.pending.append(Pending(op, at, host, to_host))
+        self.to_host = self.to_host or to_host
         self._session.sharing = self._session.flying = True
         if not to_host and self._session.watch_sources is not None:
             self._session.watch_sources()

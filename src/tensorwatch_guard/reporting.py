@@ -127,6 +127,8 @@ def _blind_spots(session: Session, asked: guard, *, traced: bool) -> tuple[str, 
         spots.append("waits inside C++ operations: this accelerator has no trace")
     if not asked.config.ops:
         spots.append("copies made in C++ below a watched call (ops=True sees them)")
+        if session.memory is not None and session.memory.hazards.in_flight.to_host:
+            spots.append("operations on the host that read a copy still in flight (ops=True sees them)")
     else:
         spots.append("operations of threads that ran before the guard was entered")
         if session.devices:

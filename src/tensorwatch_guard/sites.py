@@ -9,6 +9,7 @@ PyTorch and this package.
 from __future__ import annotations
 
 import ast
+import contextlib
 import dis
 import linecache
 import os
@@ -31,6 +32,7 @@ OWN: Final = 3
 _PACKAGE: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 _INSTALLED: Final = re.compile(r"[\\/](site|dist)-packages[\\/]")
 _COMPOUND: Final = re.compile(r"(async\s+)?(for|with|while|class|def|try|except|match)\b|@")
+_TESTED: Final = re.compile(r"(if|elif|while|assert)\b")
 WRITING: Final = ("CALL", "STORE_SUBSCR", "STORE_SLICE", "BINARY_OP", "INPLACE_")
 _GENERATED: Final = ("<frozen ", "<attrs generated", "<__array_function__", "<template>", "<decorator-gen")
 
@@ -231,30 +233,50 @@ def _source_lines(file: str, first: int, last: int) -> list[str]:
     return [linecache.getline(file, number).rstrip("\n") for number in range(first, min(last, first + 20) + 1)]
 
 
+_Range = tuple[int, int, int | None, int | None]
+
+
 @lru_cache(maxsize=4096)
-def _header(file: str, line: int, end_line: int, start: int | None, end: int | None) -> tuple[int, int | None]:
-    """Last line and column; of an instruction of Python 3.11 that stands for a whole ``for`` or ``with``, its header's."""
-    if end_line == line:
-        return end_line, end
+def _header(file: str, line: int, end_line: int, start: int | None, end: int | None) -> _Range:
+    """First and last line, first and last column.
+
+    Some instructions of Python 3.11 stand for a whole statement: of an ``if``, ``while`` or ``assert`` it is the test that is
+    meant, of a ``for`` or ``with`` the header.
+    """
     text = linecache.getline(file, line).encode()[start or 0 :].decode(errors="replace")
-    if not _COMPOUND.match(text):
-        return end_line, end
-    for last in range(line + 1, min(end_line, line + 20)):
-        try:
-            ast.parse(f"{text.rstrip()}\n  pass")
+    tested = _TESTED.match(text)
+    if (end_line == line and tested is None) or not (tested or _COMPOUND.match(text)):
+        return line, end_line, start, end
+    for last in range(line, min(end_line, line + 20) + 1):
+        header = _parsed(text)
+        if header is not None:
             break
-        except SyntaxError:  # an open bracket, or a header that does not stand alone
-            text += linecache.getline(file, last)
+        text += linecache.getline(file, last + 1)  # an open bracket, or a header that does not stand alone
     else:
-        return line, len(linecache.getline(file, line).rstrip().encode())
-    return last - 1, len(linecache.getline(file, last - 1).rstrip().encode())
+        return line, line, start, len(linecache.getline(file, line).rstrip().encode())
+    test = getattr(header, "test", None)
+    if test is None or not tested:
+        return line, last, start, len(linecache.getline(file, last).rstrip().encode())
+    shift = start or 0
+    first = shift + test.col_offset if test.lineno == 1 else test.col_offset
+    until = shift + test.end_col_offset if test.end_lineno == 1 else test.end_col_offset
+    return line + test.lineno - 1, line + test.end_lineno - 1, first, until
+
+
+def _parsed(text: str) -> ast.stmt | None:
+    """The statement that begins there, with a body if it needs one; None where the text does not end where the header does."""
+    text = re.sub(r"^elif\b", "if  ", text).rstrip()
+    for whole in (text, f"{text}\n  pass"):
+        with contextlib.suppress(SyntaxError):
+            return ast.parse(whole).body[0]
+    return None
 
 
 @lru_cache(maxsize=16384)
 def _build(code: CodeType, lasti: int, file: str) -> Site:
     line, end_line, start, end = _position(code, lasti)
     line = line or code.co_firstlineno
-    end_line, end = _header(file, line, end_line or line, start, end)
+    line, end_line, start, end = _header(file, line, end_line or line, start, end)
     lines = _source_lines(file, line, end_line)
     column, end_column = _columns(lines[0], start, end, lines[-1]) if lines else (None, None)
     name = getattr(code, "co_qualname", code.co_name)
@@ -298,7 +320,7 @@ def _same_text_before(code: CodeType, site: Site) -> int:
     for line, end_line, start, end in set(code.co_positions()):
         if line is None or end_line is None or line > site.line:
             continue
-        last, until = _header(site.file, line, end_line, start, end)
+        line, last, start, until = _header(site.file, line, end_line, start, end)  # noqa: PLW2901
         if last - line != more_lines:
             continue
         if first_word not in linecache.getline(site.file, line):  # cheap, and true of few

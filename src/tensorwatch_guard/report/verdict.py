@@ -45,7 +45,7 @@ def verdict(report: Report) -> Verdict | None:
         top = slow[0]
         also = f"{plural(len(slow) - 1, 'more place')} below" if len(slow) > 1 else ""
         return _verdict(
-            top, f"{waits}; most of it at {place(top.site)}", also and sentence(also), order_of(top)
+            top, f"{waits}; most often at {place(top.site)}", also and sentence(also), order_of(top)
         )
     return None
 

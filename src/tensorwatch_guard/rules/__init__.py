@@ -62,7 +62,7 @@ def rule_for(kind: str, op: str, implicit: bool = False, details: Mapping[str, A
     return _unknown()
 
 
-def severity_of(rule: Rule, *, count: int = 1, steps: int = 0, consumed: bool = False) -> Severity:
+def severity_of(rule: Rule, *, count: int = 1, steps: int = 0, consumed: bool = False, once: bool = False) -> Severity:
     """What a finding of this rule weighs in a run.
 
     Args:
@@ -70,6 +70,7 @@ def severity_of(rule: Rule, *, count: int = 1, steps: int = 0, consumed: bool = 
         count: How often it happened.
         steps: Steps of the run, 0 where none were seen.
         consumed: Whether a later write was then used: in backward, in a copy in flight.
+        once: Whether all of it was at one step: before the first, after the last.
     """
     if rule.id.startswith("TWG4"):
         return "error" if consumed else rule.severity
@@ -78,7 +79,7 @@ def severity_of(rule: Rule, *, count: int = 1, steps: int = 0, consumed: bool = 
     repeats = count > 1 and (steps > 0 and count / steps >= RARE)
     if rule.only_repeated:
         return "warning" if repeats else "note"
-    rare = steps >= _STEPS_TO_TELL and count / steps < RARE
+    rare = steps >= _STEPS_TO_TELL and (count / steps < RARE or (once and count < steps))
     return "note" if rare else "warning"
 
 

@@ -47,7 +47,11 @@ _CALLS_THAT_READ: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
         re.compile(r"\.log_prob\("),
         "make the distribution with validate_args=False: it checks each value on the host",
     ),
-    (re.compile(r"ReduceLROnPlateau|\bscheduler\.step\("), "give the scheduler a host number, once an epoch"),
+    (re.compile(r"ReduceLROnPlateau|\b\w*sched\w*\.step\("), "give the scheduler a host number, once an epoch"),
+    (
+        re.compile(r"\.step\(\s*(?:closure=)?\w*closure\w*\s*\)"),
+        "an optimizer that calls its closure several times a step (L-BFGS) decides on the host: another one does without",
+    ),
 )
 """Calls that read a tensor somewhere inside PyTorch: the source text names the call, not the read."""
 
@@ -70,23 +74,52 @@ def _source(finding: Finding) -> str:
     return (finding.site.source or "") if finding.site else ""
 
 
+def _by_call(finding: Finding) -> str | None:
+    """What to do about a call that is known to read inside."""
+    source = _source(finding)
+    return next((order for pattern, order in _CALLS_THAT_READ if pattern.search(source)), None)
+
+
+def _truth(rule: Rule, finding: Finding) -> str:
+    return _by_call(finding) or rule.remedy
+
+
 def _scalar(rule: Rule, finding: Finding) -> str:
     source = _source(finding)
-    for pattern, order in _CALLS_THAT_READ:
-        if pattern.search(source):
-            return order
+    order = _by_call(finding)
+    if order is not None:
+        return order
     match = _READ.match(source)
     name = _short(match["name"] or match["inner"]) if match else None
     if source.endswith(".tolist()"):
         return f"keep {name or 'the tensor'} on the device and fetch it once, at the end of the epoch"
     if name is None:
         return rule.remedy
+    name = _bare(name)
     kept = name if _REDUCED.search(name) else f"{name}.detach()" if _ONE.fullmatch(name) else f"({name}).detach()"
     return f"keep {kept} and read it every N steps; several reads: one torch.stack([...]).tolist()"
 
 
+def _bare(name: str) -> str:
+    """Without brackets around the whole of it."""
+    inner = name[1:-1]
+    return inner if name.startswith("(") and name.endswith(")") and _is_whole(inner) else name
+
+
+def _is_whole(text: str) -> bool:
+    """Whether each bracket in it has its other one in it."""
+    depth = 0
+    for sign in text:
+        depth += (sign == "(") - (sign == ")")
+        if depth < 0:
+            return False
+    return depth == 0
+
+
 def _move(rule: Rule, finding: Finding) -> str:
     source = _source(finding)
+    if finding.site is not None and finding.site.function.endswith("__getitem__"):
+        return "leave samples on the host and move whole batches, in the loop: pinned, with non_blocking=True"
     made = _HOST_MADE.match(source)
     if made:
         return f"make it on the device: torch.{made['make']}(..., device=device)"
@@ -197,22 +230,57 @@ def _refusal(rule: Rule, finding: Finding) -> str:
     if receiver is None:
         return rule.remedy
     if rule.id == "TWG601":
-        return f"copy it to the host first: {receiver}.cpu().numpy()"
+        return f"copy it to the host first: {receiver}.cpu().numpy(), with .detach() before it where it needs a gradient"
     if rule.id == "TWG602":
         return f"detach it first: {receiver}.detach().numpy() shares memory, add .copy() to keep values"
     return rule.remedy
 
 
 def _inside(rule: Rule, finding: Finding) -> str:
-    if finding.via:
+    if set(finding.via) - _NAMELESS:
         return rule.remedy
-    return "which operation it is says a run with ops=True (--ops); look for a variant that is given its sizes by the host"
+    source = _source(finding)
+    assigned = re.search(re.escape(source) + r"\s*=(?!=)", _line(finding.site)) if source.endswith("]") else None
+    order = _ASSIGNED if assigned else next((order for pattern, order in _HIDDEN if pattern.search(source)), None)
+    if order is None and "backward" in finding.via:
+        order = "the backward of x[mask] and its like waits: keep the shape in the forward pass (torch.where(mask, x, 0))"
+    return f"{order or 'a variant that is given its sizes by the host does not wait'}; ops=True (--ops) says which it is"
+
+
+_NAMELESS: Final = frozenset({"C++", "backward"})
+"""What the driver's call-back knows of an operation that it cannot name."""
+_ASSIGNED: Final = (
+    "what is assigned there comes from the host, or a mask is turned into positions: fill_() for numbers, torch.where for masks"
+)
+_HIDDEN: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
+    (re.compile(r"\bone_hot\("), "pass num_classes: one_hot looks for the largest value otherwise"),
+    (
+        re.compile(r"[\w)\]]\["),
+        "a mask is turned into positions there (torch.where(mask, x, 0) keeps the shape), an index on the host is copied over",
+    ),
+)
+"""Of a wait that only the driver saw: what is written in the line says what it may be."""
+
+
+def _built(rule: Rule, finding: Finding) -> str:
+    if finding.details.get("pattern") == "constant" or _CONSTANT.match(_source(finding)):
+        return rule.remedy
+    return "the same values each time: once, outside the loop; new ones: many in one copy, pinned and non_blocking=True"
+
+
+def _operand(rule: Rule, finding: Finding) -> str:
+    if finding.op != "Tensor.__setitem__":
+        return rule.remedy
+    return "what is assigned stands on the host: make it on the device, or collect there and copy once; fill_() for a number"
 
 
 _BY_RULE: Final[dict[str, Callable[[Rule, Finding], str]]] = {
     "TWG101": _move,
+    "TWG105": _built,
     "TWG106": _stuck,
+    "TWG107": _operand,
     "TWG201": _scalar,
+    "TWG202": _truth,
     "TWG206": _sized,
     "TWG207": _sized,
     "TWG211": _inside,

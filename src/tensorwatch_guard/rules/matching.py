@@ -83,6 +83,7 @@ ROWS: Final[tuple[Row, ...]] = (
     ),
     Row("TWG102", "transfer", "", _direction("d2h")),
     Row("TWG101", "transfer"),
+    Row("TWG221", "sync", "*Event.synchronize"),
     Row("TWG220", "sync", "*.synchronize"),
     Row("TWG211", "sync", "Tensor.item", implicit=True),
     Row("TWG201", "sync", "Tensor.item Tensor.tolist Tensor.__float__ Tensor.__int__ Tensor.__complex__"),

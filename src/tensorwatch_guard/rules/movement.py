@@ -243,6 +243,17 @@ SYNCS: Final[tuple[Rule, ...]] = (
         "sync",
         only_repeated=True,
     ),
+    Rule(
+        "TWG221",
+        "event-waited-for",
+        "the host waits for an event",
+        "note",
+        "It waits until what was recorded before the event is done. Before a pinned buffer is filled again that is what keeps "
+        "the copy right: without it the copy may take the new values.",
+        "keep it where a buffer is filled again, and wait for an event of some steps before; else stream.wait_event orders "
+        "work without the host",
+        "sync",
+    ),
 )
 
 READS: Final[tuple[Rule, ...]] = (
