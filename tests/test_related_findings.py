@@ -253,3 +253,24 @@ for turn in range(8):
     (mutation,) = [one for one in found_in(program, tmp_path) if one["kind"] == "mutation" and one["details"]["exact"]]
     assert mutation["details"]["kept"] >= 3
     assert mutation["advice"] == "copy where it is shared: torch.from_numpy(buffer).clone()"
+
+
+def test_a_second_writer_is_named_beside_the_first(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("""\
+import torch
+
+layer = torch.nn.Linear(3, 1)
+optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+mean = layer.weight.detach().numpy()
+for turn in range(6):
+    layer(torch.ones(2, 3)).sum().backward()
+    optimizer.step()
+    mean *= 0.5
+    optimizer.zero_grad()
+""")
+    command = [sys.executable, "-m", "tensorwatch_guard", "run", "--writes", "exact", "train.py"]
+    told = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stderr
+    what = " ".join(told.partition("WHAT")[2].partition("WHY")[0].split())
+    assert {"PyTorch", "NumPy"} <= {word for word in what.replace(",", " ").split()}
+    assert "train.py:8" in what
+    assert "train.py:9" in what

@@ -110,7 +110,19 @@ def _memory(story: Story) -> str:
     ends = interval(head)
     moment = f"{when(ends)}," if ends else f"at {place(head.site)}"
     told = f"{writer} wrote, {moment} into memory shared since {where_began}".replace("wrote, at", "wrote at")
-    return f"{told}{_consequence(story)}"
+    return f"{told}{_other_writers(story)}{_consequence(story)}"
+
+
+def _other_writers(story: Story) -> str:
+    """The commonest line of each other writer: PyTorch's step is what was meant, NumPy's line beside it perhaps was not."""
+    lines = [one for one in story.findings if one.kind == "mutation" and interval(one) is None and one.site is not None]
+    others: dict[str, Finding] = {}
+    for one in lines:
+        others.setdefault(str(one.details.get("writer")), one)
+    others.pop(str(story.head.details.get("writer")), None)
+    return "".join(
+        f"; {WRITER_WORDS[writer]} writes it, too, at {place(one.site)}" for writer, one in others.items() if writer in WRITER_WORDS
+    )
 
 
 def _consequence(story: Story) -> str:
