@@ -271,6 +271,6 @@ for turn in range(6):
     command = [sys.executable, "-m", "tensorwatch_guard", "run", "--writes", "exact", "train.py"]
     told = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stderr
     what = " ".join(told.partition("WHAT")[2].partition("WHY")[0].split())
-    assert {"PyTorch", "NumPy"} <= {word for word in what.replace(",", " ").split()}
+    assert {"PyTorch", "NumPy"} <= set(what.replace(",", " ").split())
     assert "train.py:8" in what
     assert "train.py:9" in what

@@ -120,9 +120,8 @@ def _other_writers(story: Story) -> str:
     for one in lines:
         others.setdefault(str(one.details.get("writer")), one)
     others.pop(str(story.head.details.get("writer")), None)
-    return "".join(
-        f"; {WRITER_WORDS[writer]} writes it, too, at {place(one.site)}" for writer, one in others.items() if writer in WRITER_WORDS
-    )
+    named = {WRITER_WORDS[writer]: place(one.site) for writer, one in others.items() if writer in WRITER_WORDS}
+    return "".join(f"; {writer} writes it, too, at {at}" for writer, at in named.items())
 
 
 def _consequence(story: Story) -> str:
