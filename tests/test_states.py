@@ -144,3 +144,46 @@ def test_states_that_are_forgotten_are_owned_up_to(monkeypatch: pytest.MonkeyPat
         model.load_state_dict(history[24])
     assert len(g.report.hazards) == 1
     assert any(spot.startswith("15 state_dicts") for spot in g.report.blind_spots)
+
+
+OWN_DICTS = {
+    "a comprehension": lambda state: {name: value for name, value in state.items()},  # noqa: C416
+    "moved to where they are": lambda state: {name: value.cpu() for name, value in state.items()},
+    "a shallow copy": copy.copy,
+    "in a checkpoint": lambda state: {"epoch": 1, "model": dict(state)},
+    "some of it": lambda state: {name: value for name, value in state.items() if name.startswith("0.")},
+}
+
+
+@pytest.mark.parametrize("kind", OWN_DICTS)
+@pytest.mark.parametrize("fused", [False, True], ids=["counted", "fused"])
+def test_a_dict_of_ones_own_over_the_same_tensors_is_told(kind: str, fused: bool) -> None:
+    model, optimizer = _made(fused=fused)
+    with guard(report=False) as g:
+        for epoch in range(4):
+            taken = model.state_dict()
+            if epoch == 1:
+                best = OWN_DICTS[kind](taken)
+            del taken
+            _step(model, optimizer)
+        model.load_state_dict(best.get("model", best), strict=False)
+    (hazard,), (mutation,) = g.report.hazards, g.report.mutations
+    assert hazard.details["type"] == "followed-state"
+    assert mutation.first_step == 1 or fused
+    assert {other.role for other in hazard.related} == {"written-by", "shared-by"}
+
+
+def test_a_dict_of_ones_own_that_holds_copies_or_the_newest_is_quiet() -> None:
+    model, optimizer = _made()
+    with guard(report=False) as g:
+        for _ in range(4):
+            copied = {name: value.clone() for name, value in model.state_dict().items()}
+            _step(model, optimizer)
+        model.load_state_dict(copied)
+        newest = {name: value for name, value in model.state_dict().items()}  # noqa: C416
+        model.load_state_dict(newest)
+        torch.save(newest, io.BytesIO())
+        _step(model, optimizer)
+        model.load_state_dict({**model.state_dict(), "1.bias": torch.zeros(1)})
+    assert not g.report.hazards
+    assert not g.report.mutations
