@@ -103,7 +103,12 @@ def _probes(state: Mapping[str, Any], versions: Mapping[str, Any]) -> list[tuple
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:
-    return type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.layout is torch.strided and tensor.is_cpu
+    """Whether it has memory of its own on the host: of all else nothing is asked."""
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or torch._is_functional_tensor(tensor):
+        return False
+    if torch._C._functorch.is_functorch_wrapped_tensor(tensor) or tensor.is_nested or tensor.is_quantized:
+        return False
+    return tensor.layout is torch.strided and tensor.is_cpu
 
 
 def _versions(state: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
