@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 from tensorwatch_guard import guard
 
@@ -96,3 +98,18 @@ def test_pytorchs_function_is_its_own_again() -> None:
             optimizer.step()
     assert module._get_value.__code__ is before
     assert set(vars(torch.Tensor)) == names
+
+
+def test_a_compiled_step_beside_them_is_compiled_once() -> None:
+    def graphs(*, guarded: bool) -> tuple[int, list[float]]:
+        torch._dynamo.reset()
+        counters.clear()
+        eager, compiled = _optimizer(3), _optimizer(3)
+        step = torch.compile(lambda: compiled.step(), backend="eager")  # noqa: PLW0108 - as a program has it
+        with guard(report=False) if guarded else nullcontext():
+            for _ in range(150):
+                eager.step()
+                step()
+        return counters["stats"]["unique_graphs"], compiled.param_groups[0]["params"][0].tolist()
+
+    assert graphs(guarded=True) == graphs(guarded=False)
