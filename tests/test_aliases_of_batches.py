@@ -59,3 +59,28 @@ def test_samples_that_are_kept_are_seen_by_a_table_of_ones_own_too() -> None:
     (alias,) = g.report.aliases
     assert alias.count == 100
     assert alias.details["live"] == sum(len(batch) for batch in batches)
+
+
+@pytest.mark.parametrize("on_top", [False, True])
+def test_a_function_that_somebody_put_there_is_asked(monkeypatch: pytest.MonkeyPatch, on_top: bool) -> None:
+    made = []
+
+    def patch() -> None:
+        own = torch.as_tensor
+
+        def as_tensor(value: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            made.append(value)
+            return own(value, *args, **kwargs)
+
+        monkeypatch.setattr(torch, "as_tensor", as_tensor)
+
+    if not on_top:
+        patch()
+    with guard(report=False):
+        if on_top:
+            patch()
+        for _ in DataLoader([np.ones(2, np.float32) for _ in range(20)], batch_size=10):  # type: ignore[arg-type]
+            pass
+        if on_top:
+            monkeypatch.undo()
+    assert len(made) == 20

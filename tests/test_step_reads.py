@@ -113,3 +113,25 @@ def test_a_compiled_step_beside_them_is_compiled_once() -> None:
         return counters["stats"]["unique_graphs"], compiled.param_groups[0]["params"][0].tolist()
 
     assert graphs(guarded=True) == graphs(guarded=False)
+
+
+@pytest.mark.parametrize("on_top", [False, True])
+def test_a_method_that_somebody_put_there_is_asked(monkeypatch: pytest.MonkeyPatch, on_top: bool) -> None:
+    asked: list[Any] = []
+
+    def patch() -> None:
+        own = torch.Tensor.item
+        monkeypatch.setattr(torch.Tensor, "item", lambda self: asked.append(self) or own(self))
+
+    optimizer = _optimizer(3)
+    if not on_top:
+        patch()
+    with guard(report=False):
+        if on_top:
+            patch()
+        for _ in range(100):
+            optimizer.step()
+        if on_top:
+            monkeypatch.undo()
+    assert asked
+    assert len(asked) % 300 == 0

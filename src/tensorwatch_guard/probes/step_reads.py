@@ -18,6 +18,7 @@ import torch
 from ..current import LOCAL, Here, Tensor, function_mode_on
 from ..session import SESSION
 from ..steps import Stepping
+from .other_names import asking
 
 READS: Final = "item"
 COUNTED: Final = "_tensorwatch_item"
@@ -49,6 +50,7 @@ class StepReads:
         self._before: CodeType | None = None
         self._counting: CodeType | None = None
         self._passing: CodeType | None = None
+        self._probe: Any = None
         self._home: Here | None = None
         """The thread whose optimizers step: of several at once it cannot be said which one's reads were not counted."""
         self._alone = True
@@ -58,11 +60,14 @@ class StepReads:
         function = _reader()
         if function is None or READS not in function.__code__.co_names or self._function is not None:
             return
+        self._probe = vars(Tensor).get(READS)
+        if getattr(self._probe, "__wrapped__", None) is not _item:
+            return  # somebody has put a method of his own there, and is to be asked
         before = function.__code__
         setattr(Tensor, COUNTED, _counted)
         setattr(Tensor, PASSED, _item)
         self._function, self._before = function, before
-        self._counting, self._passing = _asking(before, COUNTED), _asking(before, PASSED)
+        self._counting, self._passing = asking(before, READS, COUNTED), asking(before, READS, PASSED)
         self._home, self._alone = None, True
         function.__code__ = self._counting
 
@@ -73,7 +78,7 @@ class StepReads:
         for name in (COUNTED, PASSED):
             if name in vars(Tensor):
                 delattr(Tensor, name)
-        self._function = self._before = self._counting = self._passing = None
+        self._function = self._before = self._counting = self._passing = self._probe = None
 
     def begin(self, here: Here, stepping: Stepping) -> None:
         """A step begins in this thread: its reads are counted, or known beforehand."""
@@ -86,6 +91,8 @@ class StepReads:
         known = stepping.left > 0 and self._alone and session.short_reads and not session.devices
         stepping.known = known and not function_mode_on()
         code = self._passing if stepping.known else self._counting
+        if vars(Tensor).get(READS) is not self._probe:  # somebody has put his own on top
+            code, stepping.known = self._before, False
         if code is not None and function.__code__ is not code and self._is_ours(function):
             function.__code__ = code
 
@@ -106,10 +113,6 @@ class StepReads:
 
 
 STEP_READS: Final = StepReads()
-
-
-def _asking(code: CodeType, instead: str) -> CodeType:
-    return code.replace(co_names=tuple(instead if name == READS else name for name in code.co_names))
 
 
 def _reader() -> FunctionType | None:

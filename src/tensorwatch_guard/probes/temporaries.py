@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from ..current import Tensor
+from .install import Probe
+from .other_names import asking
 
 if TYPE_CHECKING:
     from ..current import Here
@@ -65,22 +67,23 @@ class Unwatched:
         self._function: FunctionType | None = None
         self._watched: CodeType | None = None
         self._unwatched: CodeType | None = None
+        self._probe: Probe | None = None
 
     def lay(self) -> None:
         """Nothing happens where PyTorch collates in another way: then each sample passes a probe."""
         function = getattr(_collate, "collate_numpy_array_fn", None)
         if not isinstance(function, FunctionType) or self._function is not None:
             return
-        code = _renamed(function.__code__)
-        if code is function.__code__:
+        probe, code = vars(torch)[MAKES], asking(function.__code__, MAKES, UNWATCHED)
+        if code is function.__code__ or not isinstance(probe, Probe):
             return
-        setattr(torch, UNWATCHED, torch._C._VariableFunctions.as_tensor)
-        self._function, self._watched, self._unwatched = function, function.__code__, code
+        setattr(torch, UNWATCHED, probe.__wrapped__)  # PyTorch's own, or what somebody has put in its place
+        self._function, self._watched, self._unwatched, self._probe = function, function.__code__, code, probe
 
     def lift(self) -> None:
         """Leave what was there."""
         self.end(True)
-        self._function = self._watched = self._unwatched = None
+        self._function = self._watched = self._unwatched = self._probe = None
         if UNWATCHED in vars(torch):
             delattr(torch, UNWATCHED)
 
@@ -88,6 +91,8 @@ class Unwatched:
         """A batch is about to be made. Returns what ``end`` wants."""
         function, code = self._function, self._unwatched
         if function is None or code is None or function.__code__ is not self._watched:
+            return False
+        if vars(torch)[MAKES] is not self._probe:  # somebody has put his own on top
             return False
         if getattr(loader, "_collate_fn", None) is not _collate.default_collate or not _is_default():
             return False
@@ -106,12 +111,3 @@ UNWATCHED_BATCHES: Final = Unwatched()
 
 def _is_default() -> bool:
     return _collate.default_collate_fn_map[Tensor] is _collate.collate_tensor_fn
-
-
-def _renamed(code: CodeType) -> CodeType:
-    """The same that asks for the other name, as do the comprehensions in it; itself where it does not ask."""
-    consts = tuple(_renamed(one) if isinstance(one, CodeType) else one for one in code.co_consts)
-    names = tuple(UNWATCHED if name == MAKES else name for name in code.co_names)
-    if names == code.co_names and all(one is other for one, other in zip(consts, code.co_consts, strict=True)):
-        return code
-    return code.replace(co_consts=consts, co_names=names)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dis
 from bisect import bisect_right
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from types import CodeType
 from typing import Final
 
@@ -20,32 +20,22 @@ _ALWAYS: Final = frozenset(
     {"JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT", "JUMP_NO_INTERRUPT", "JUMP_ABSOLUTE"}
 )
 _LAST: Final = frozenset({"RETURN_VALUE", "RETURN_CONST", "RAISE_VARARGS", "RERAISE"})
-_MOST: Final = 256
-_known: Final[OrderedDict[tuple[CodeType, int, int], bool]] = OrderedDict()
 
 
+@lru_cache(maxsize=256)
 def goes_round(code: CodeType, first: int, last: int) -> bool:
     """Whether there is such a way from the instruction at ``first`` to the one at ``last`` that passes neither again.
 
     False where no way at all is found.
     """
-    key = (code, first, last)
-    known = _known.get(key)
-    if known is None:
-        while len(_known) >= _MOST:
-            _known.popitem(last=False)
-        known = _known[key] = _goes_round(code, first, last)
-    return known
-
-
-def _goes_round(code: CodeType, first: int, last: int) -> bool:
-    after, before = _ways(code), dict[int, list[int]]()
+    instructions = list(dis.get_instructions(code))
+    after, before = _ways(instructions), dict[int, list[int]]()
     for at, following in after.items():
         for one in following:
             before.setdefault(one, []).append(at)
     offsets = list(after)
     first, last = (offsets[bisect_right(offsets, lasti) - 1] for lasti in (first, last))  # a call's may lie in its caches
-    between = _reached(after, after[first], last) & _reached(before, before.get(last, ()), first) & _busy(code)
+    between = _reached(after, after[first], last) & _reached(before, before.get(last, ()), first) & _busy(instructions)
     lines = _lines(code)
     low, high = lines.get(first), lines.get(last)
     if low is None or high is None:
@@ -53,9 +43,8 @@ def _goes_round(code: CodeType, first: int, last: int) -> bool:
     return any(line is not None and not low <= line <= high for line in (lines.get(at) for at in between - {first, last}))
 
 
-def _ways(code: CodeType) -> dict[int, list[int]]:
+def _ways(instructions: Sequence[dis.Instruction]) -> dict[int, list[int]]:
     """From each instruction's offset to those of the ones that may follow it."""
-    instructions = list(dis.get_instructions(code))
     ways: dict[int, list[int]] = {}
     for index, one in enumerate(instructions):
         following = [one.argval] if one.opcode in _JUMPS else []
@@ -65,9 +54,9 @@ def _ways(code: CodeType) -> dict[int, list[int]]:
     return ways
 
 
-def _busy(code: CodeType) -> set[int]:
+def _busy(instructions: Sequence[dis.Instruction]) -> set[int]:
     """Instructions that may write by what they do: that the head of a loop is passed is no turn of it."""
-    return {one.offset for one in dis.get_instructions(code) if one.opname.startswith(WRITING)}
+    return {one.offset for one in instructions if one.opname.startswith(WRITING)}
 
 
 def _reached(ways: Mapping[int, Iterable[int]], begin: Iterable[int], end: int) -> set[int]:

@@ -196,11 +196,11 @@ class States:
     def used(self, value: Any, at: Trail) -> list[State]:
         """The states in what is loaded or saved at ``at`` that were written since they were taken: each is told once."""
         self.look(at)
-        found = [state for state, mapping in self._within(value) if state.holds_written(mapping)]
-        for state in found:
-            self._kept.pop(next((key for key, one in self._kept.items() if one is state), 0), None)
+        found = [(state, id(mapping)) for state, mapping in self._within(value) if state.holds_written(mapping)]
+        for state, key in found:
+            self._kept.pop(key, None)
             self._forget(state)
-        return found
+        return [state for state, _ in found]
 
     def renew(self, value: Any) -> None:
         """A state was loaded into its own module: copied onto itself, which changes nothing."""
