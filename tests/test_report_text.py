@@ -51,7 +51,7 @@ def test_lost_time_alone_names_the_place_that_blocks_longest(samples: Samples):
     told = " ".join(" ".join(samples.slow().text().splitlines()[3:12]).split())
     line = samples.site("loss.item()").line
     assert (
-        f"The host waits 4.00 times a step, blocked for up to 2.25 s; most often at train.py:{line} in fit."
+        f"The host waits 4.00 times a step, blocked for up to 2.25 s; longest at train.py:{line} in fit."
         in told
     )
     assert "DO Keep loss.detach() and read it every N steps" in told

@@ -44,9 +44,8 @@ def verdict(report: Report) -> Verdict | None:
     if slow:
         top = slow[0]
         also = f"{plural(len(slow) - 1, 'more place')} below" if len(slow) > 1 else ""
-        return _verdict(
-            top, f"{waits}; most often at {place(top.site)}", also and sentence(also), order_of(top)
-        )
+        most = "longest" if weight(top)[1] else "most often"
+        return _verdict(top, f"{waits}; {most} at {place(top.site)}", also and sentence(also), order_of(top))
     return None
 
 
