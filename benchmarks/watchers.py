@@ -42,19 +42,45 @@ def line_tracer() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def empty_probes() -> Iterator[None]:
-    """A function that only calls on around each that the guard watches, and empty hooks of steps: the least a guard costs."""
+def _in_place(probe: Callable[[Any], Any]) -> Iterator[None]:
+    """``probe`` of each function that the guard watches stands in its place, and empty hooks of steps."""
     with contextlib.ExitStack() as kept:
         for (owner, attribute), _ in installation()._hooks:
             original = getattr(owner, attribute)
             if isinstance(original, type):
                 continue
             before = vars(owner).get(attribute)
-            setattr(owner, attribute, _empty(original))
+            setattr(owner, attribute, probe(original))
             kept.callback(setattr, owner, attribute, before) if before is not None else kept.callback(delattr, owner, attribute)
         for register in (register_optimizer_step_pre_hook, register_optimizer_step_post_hook):
             kept.callback(register(_empty_hook).remove)
         yield
+
+
+@contextlib.contextmanager
+def empty_probes() -> Iterator[None]:
+    """A function that only calls on around each that the guard watches, and empty hooks of steps: the least a guard costs."""
+    with _in_place(_empty):
+        yield
+
+
+@contextlib.contextmanager
+def counting_probes() -> Iterator[None]:
+    """The same, and each call is counted for the line that makes it: the least that knows where something happened."""
+    with _in_place(_counting):
+        yield
+
+
+def _counting(original: Any) -> Any:
+    counts: dict[tuple[int, int], int] = {}
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        frame = sys._getframe(1)
+        key = id(frame.f_code), frame.f_lasti
+        counts[key] = counts.get(key, 0) + 1
+        return original(*args, **kwargs)
+
+    return function
 
 
 def _empty(original: Any) -> Any:
@@ -89,6 +115,7 @@ WATCHERS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "guard": quiet,
     "guard, ops": lambda: quiet(ops=True),
     "empty probes": empty_probes,
+    "counting probes": counting_probes,
     "empty settrace": line_tracer,
     "profiler": profiler,
     "profiler, stacks": profiler_with_stacks,

@@ -48,6 +48,7 @@ class Suspect:
     """
 
     index: int
+    """Any number; comes back with what is found."""
     low: int
     high: int
     sequences: Mapping[int, tuple[int, int]]
@@ -56,6 +57,17 @@ class Suspect:
     have written there, too."""
     known_to: frozenset[int] = frozenset()
     """Storages whose counters know: PyTorch itself refuses what was saved of them."""
+    thread: int = field(init=False)
+    """The only thread with numbers, 0 where there is none or more than one,"""
+    end: int = field(init=False)
+    """and the number from which on every node of that thread was made after the write."""
+
+    def __post_init__(self) -> None:
+        thread, end = 0, UNNUMBERED << 1
+        if len(self.sequences) == 1:
+            ((thread, (_, end)),) = self.sequences.items()
+        object.__setattr__(self, "thread", thread)
+        object.__setattr__(self, "end", end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +130,9 @@ def walk(
         result.nodes, result.cut = len(graph.parents), graph.cut
         needed = graph.needed(inputs) if inputs is not None else None
         now = sequence_number()
-        judge = _Judge(suspects, foreign=graph.foreign or any(now <= n < UNNUMBERED for n in graph.numbers))
-        for node, number in graph.nodes:
+        foreign = graph.foreign or any(now <= n < UNNUMBERED for n in graph.numbers)
+        judge = _Judge(suspects, min((number for _, number in graph.nodes), default=0), foreign=foreign)
+        for node, number in graph.nodes if judge.suspects else ():
             if (needed is None or node in needed) and judge.may_be_stale(number):
                 _inspect(node, number, judge, result)
     return result
@@ -196,20 +209,22 @@ class _Graph:
 class _Judge:
     """Compares node numbers with those at both ends of each suspect's interval."""
 
-    def __init__(self, suspects: Sequence[Suspect], *, foreign: bool) -> None:
-        self._here = threading.get_ident()
+    def __init__(self, suspects: Sequence[Suspect], first: int, *, foreign: bool) -> None:
+        """``first``: the least number of the graph's nodes. What was written before that node was made is left out."""
+        self._here = here = threading.get_ident()
         self._foreign = foreign
+        if not foreign:
+            suspects = [one for one in suspects if one.end > first or one.thread != here]
         self.suspects = suspects
-        self._unsure = foreign or any(len(s.sequences) != 1 or self._here not in s.sequences for s in suspects)
         self.low = min((suspect.low for suspect in suspects), default=0)
         self.high = max((suspect.high for suspect in suspects), default=0)
-        self._ends = max((end for s in suspects for _, end in s.sequences.values()), default=0)
-        self.until = [max(end for _, end in s.sequences.values()) if not self._unsure else UNNUMBERED << 1 for s in suspects]
+        self.until = [one.end if one.thread == here and not foreign else UNNUMBERED << 1 for one in suspects]
         """For each suspect the number from which on every node was made after it."""
+        self._ends = max(self.until, default=0)
 
     def may_be_stale(self, number: int) -> bool:
         """A quick no for nodes made after every write."""
-        return self._unsure or number < self._ends
+        return number < self._ends
 
     def certain(self, suspect: Suspect, number: int) -> bool | None:
         """True: the node was made before the write. False: perhaps. None: after it."""

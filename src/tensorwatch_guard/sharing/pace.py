@@ -23,7 +23,7 @@ START_NS: Final = 25_000_000
 """What may be spent before anything is saved up: a short program is looked at in full."""
 EARLY_NS: Final = 10_000_000
 """What reads may spend on looking as boundaries do: an interval of a short program is as short as its events allow."""
-AWAKE_NS: Final = 50_000_000
+AWAKE_NS: Final = 20_000_000
 """What looks may take after something new was found, before boundaries rest again."""
 MOST_NS: Final = 5_000_000
 """Unused time is saved up to this."""
@@ -94,8 +94,8 @@ class Pace:
             self._credit = min(self._credit + self._share * (now - self._last), MOST_NS)
         self._last = now
         self._credit -= min(nanoseconds, MOST_AT_ONCE_NS)
-        missing = RESERVE_NS - self._credit
-        if missing > 0 and self._share > 0 and (self.woken == NEVER or self._rests_again()):
+        if self._credit < RESERVE_NS and self._share > 0 and (self.woken == NEVER or self._rests_again()):
+            missing = RESERVE_NS - self._credit
             self.eased = True
             self.until = now + int(missing / self._share)
             self.until_first = now + max(int(-self._credit / self._share), 0)
@@ -104,6 +104,7 @@ class Pace:
         if self._for_good or not self.may_rest_again():
             return False
         self.woken = NEVER
+        self._credit = max(self._credit, 0.0)  # what was spent for want of a line is no debt
         return True
 
     def wake(self) -> None:

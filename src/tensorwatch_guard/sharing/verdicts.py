@@ -82,7 +82,7 @@ class Verdicts:
         """A write was found as an interval; in auto mode its line is looked for from now on."""
         writes, escalation = self._writes, self._writes.escalation
         before, after = mutation.before, mutation.after
-        if escalation is not None and before.serial < writes.pace.last_rest:
+        if escalation is not None and (writes.pace.eased or before.serial < writes.pace.last_rest):
             known = escalation.knows(mutation)
             if known:
                 self.tell(mutation._replace(is_told=True, cases=known))
