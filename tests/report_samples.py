@@ -202,7 +202,7 @@ class Samples:
         return self.finding("mutation", "write", last, details=details, related=related, count=self.steps - 1)
 
     def stale(self, write: Finding, alias: Finding, *, certain: bool = True) -> Finding:
-        details = {"type": "stale-gradient", "certain": certain, "node": "MulBackward0", "nodes": 1}
+        details = {"type": "stale-gradient", "certain": certain, "node": "MulBackward0", "nodes": 1, "handed_out": self.steps}
         related = (Related("written-by", write.id, write.site), Related("shared-by", alias.id, alias.site))
         return self.finding(
             "hazard", "backward", self.site("loss.backward()"), details=details, related=related

@@ -147,3 +147,24 @@ def test_a_forked_child_does_not_report_for_its_parent(started: Started):
     assert done.returncode == 0
     assert len(list(started.home.glob("r-*.json"))) == 1
     assert done.stderr.count("  WHAT  ") == 1
+
+
+@pytest.mark.parametrize("first", ["from tensorwatch_guard import guard", "import tensorwatch_guard.guard, json.tool"])
+def test_the_package_may_be_imported_ahead_of_torch(started: Started, first: str):
+    done = started(f"{first}\n{textwrap.dedent(PROGRAM)}", TENSORWATCH_GUARD="1", TENSORWATCH_GUARD_JSON="report.json")
+    assert (done.stdout, done.returncode) == ("5.0\n", 0), done.stderr
+    found = json.loads((started.home / "report.json").read_text())["findings"]
+    assert "mutation" in {one["kind"] for one in found}, done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_ends_the_program_as_it_does_without(started: Started):
+    text = f"{textwrap.dedent(PROGRAM)}\nimport signal\nsignal.raise_signal(signal.SIGINT)\n"
+    assert started(text).returncode == started(text, TENSORWATCH_GUARD="1").returncode == -2
+
+
+def test_a_test_run_where_warnings_are_errors(started: Started):
+    (started.home / "test_one.py").write_text("import torch\n\ndef test_one():\n    assert torch.ones(1).item() == 1\n")
+    text = "import pytest\nraise SystemExit(pytest.main(['-q', '-W', 'error', '-p', 'no:cacheprovider', 'test_one.py']))\n"
+    done = started(text, TENSORWATCH_GUARD="1")
+    assert done.returncode == 0, done.stdout + done.stderr

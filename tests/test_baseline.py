@@ -277,3 +277,20 @@ def test_run_ends_with_2_for_new_and_more(tmp_path: Path) -> None:
     more = run(9)
     assert more.returncode == 2
     assert "more: " in more.stderr
+
+
+@pytest.mark.parametrize("level", [None, "warn", "error"])
+def test_more_writes_fail_whatever_the_level(tmp_path: Path, level: str | None) -> None:
+    def run(times: int, **options: Any) -> None:
+        with guard(report=False, baseline=tmp_path / "known.json", **options):
+            array = torch.zeros(3).numpy()
+            tensor = torch.from_numpy(array)
+            for _ in range(times):
+                array += 1
+                tensor.sum().item()
+
+    run(2, update_baseline=True)
+    options = {} if level is None else {"mutation": level}
+    run(2, **options)
+    with pytest.raises(GuardViolation, match=r"40 times|more"):
+        run(40, **options)

@@ -538,3 +538,54 @@ def test_a_report_holds_nothing_of_the_guard_before(one: torch.Tensor) -> None:
     assert first.report.run.overhead_s > 0
     assert second.report.run.overhead_s == 0
     assert (second.report.findings, second.report.notices) == ((), ())
+
+
+# -- threads -------------------------------------------------------------------------------------------------------------
+
+
+def test_threads_may_share_one_guard(one: torch.Tensor) -> None:
+    g, errors, together = guard(report=False), list[BaseException](), threading.Barrier(4)
+
+    def work() -> None:
+        try:
+            together.wait()
+            for _ in range(20):
+                with g:
+                    one.item()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert not g.is_open
+
+
+def test_the_last_thread_to_leave_closes_it(one: torch.Tensor) -> None:
+    g, inside, leave = guard(report=False), threading.Event(), threading.Event()
+
+    def work() -> None:
+        with g:
+            one.item()
+            inside.set()
+            leave.wait()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    inside.wait()
+    with g:
+        one.item()
+    assert g.is_open
+    leave.set()
+    thread.join()
+    assert not g.is_open
+    assert reads(g) == 2
+
+
+@pytest.mark.parametrize("kind", [property, staticmethod, classmethod])
+def test_what_is_no_function_is_not_decorated(kind: Any) -> None:
+    with pytest.raises(TypeError, match=f"write @{kind.__name__} above @guard"):
+        guard(report=False)(kind(lambda *_: 3))

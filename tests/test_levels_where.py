@@ -188,6 +188,7 @@ def test_a_violation_can_be_sent_home_by_a_process_pool() -> None:
         read()
     sent = pickle.loads(pickle.dumps(caught.value))
     assert str(sent) == str(caught.value)
+    assert (sent.findings, sent.reasons, sent.report) == (caught.value.findings, caught.value.reasons, None)
     assert isinstance(sent, AssertionError)
 
 

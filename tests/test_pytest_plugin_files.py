@@ -86,6 +86,15 @@ def test_an_update_of_some_tests_keeps_the_rest(suite: pytest.Pytester) -> None:
     assert rows(suite.path / "known.json") == before
 
 
+@pytest.mark.parametrize("part", ["test_second.py", "--ignore=test_suite.py"])
+def test_an_update_of_some_files_keeps_the_rest(suite: pytest.Pytester, part: str) -> None:
+    suite.makepyfile(test_second="import torch\n\n\ndef test_second():\n    t = torch.zeros(2)\n    t.numpy()[0] = 1\n")
+    run(suite, "--tensorwatch-baseline=known.json", "--tensorwatch-update-baseline")
+    assert len(rows(suite.path / "known.json")) == 2
+    result = run(suite, "--tensorwatch-baseline=known.json", "--tensorwatch-update-baseline", part)
+    result.stdout.fnmatch_lines(["known.json holds 2 findings *, 1 of them kept from before: not all tests ran"])
+
+
 def test_a_baseline_of_a_run_is_told_apart(suite: pytest.Pytester) -> None:
     text = '{"schema": "tensorwatch-guard-baseline/1", "per": "run", "findings": []}'
     (suite.path / "known.json").write_text(text)

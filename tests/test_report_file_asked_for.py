@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +202,46 @@ def test_a_file_that_cannot_be_written_on_the_way_is_a_fault_and_stops_nothing(t
     assert notice.rule == "TWG901"
     assert notice.text.startswith("report file: ")
     assert ops(folder / "report.json") == [("Tensor.item", 1)]
+
+
+@pytest.mark.parametrize("option", ["json", "report"])
+def test_it_lies_where_it_was_asked_for(option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    options: dict[str, Any] = {option: "report.json"}
+    with guard(**options):
+        torch.ones(1).item()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+    assert ops(tmp_path / "report.json") == [("Tensor.item", 1)]
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a folder in use cannot be removed")
+def test_a_report_needs_no_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with guard(report=False) as g:
+        torch.ones(1).item()
+    assert [found.op for found in g.report.findings] == ["Tensor.item"]
+    assert str(g.report)
+
+
+class Full(io.StringIO):
+    """A stream on a full disk."""
+
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("stream", [Full(), None])
+def test_a_report_that_cannot_be_shown_stops_nothing(stream: io.StringIO | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if stream is None:
+        stream = io.StringIO()
+        stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with guard() as g:
+        tensor = torch.zeros(3)
+        tensor.numpy()[0] = 1
+        assert tensor.sum().item() == 1
+    assert g.report.mutations

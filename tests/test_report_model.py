@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import pickle
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +14,7 @@ from tensorwatch_guard.report.model import Notice, Report
 from tensorwatch_guard.words import RunInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -103,3 +106,10 @@ def test_metrics_are_flat_numbers_with_rates(tmp_path: Path):
     assert metrics["guard/blocked_s"] == pytest.approx(2.252)
     assert all(type(value) is float for value in metrics.values())
     assert "tensorwatch/sync_per_step" not in Report(RunInfo()).metrics()
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda report: pickle.loads(pickle.dumps(report))])
+def test_a_report_can_be_copied_and_sent_to_another_process(tmp_path: Path, again: Callable[[Report], Report]):
+    for report in (Samples(tmp_path).broken(), Report(RunInfo())):
+        assert again(report) == report
+        assert again(report).to_json() == report.to_json()

@@ -141,9 +141,10 @@ def test_weights(rule: str, count: int, steps: int, consumed: bool, severity: st
     assert severity_of(BY_ID[rule], count=count, steps=steps, consumed=consumed) == severity
 
 
-@pytest.mark.parametrize(("count", "severity"), [(20, "note"), (311, "note"), (312, "warning"), (5000, "warning")])
-def test_what_is_done_before_the_first_step_weighs_less(count: int, severity: str):
-    assert severity_of(BY_ID["TWG102"], count=count, steps=312, once=True) == severity
+@pytest.mark.parametrize(("at_steps", "severity"), [(1, "note"), (15, "note"), (16, "warning"), (312, "warning")])
+@pytest.mark.parametrize("count", [20, 312, 5000])
+def test_many_at_few_steps_weigh_less(count: int, at_steps: int, severity: str):
+    assert severity_of(BY_ID["TWG102"], count=count, steps=312, at_steps=at_steps) == severity
     assert severity_of(BY_ID["TWG102"], count=count, steps=312) == "warning"
 
 
@@ -198,7 +199,7 @@ def finding(kind: str, op: str, source: str, function: str = "fit", via: tuple[s
         ("sync", "x", "rows[mask]", {"seen_by": ["trace"], "via": ("C++",)}, "torch.where(mask, x, 0)"),
         ("sync", "x", "one_hot(y)", {"seen_by": ["trace"], "via": ("C++",)}, "pass num_classes"),
         ("sync", "x", "loss.backward()", {"seen_by": ["trace"], "via": ("backward",)}, "keep the shape in the forward pass"),
-        ("sync", "x", "f(y)", {"seen_by": ["trace"], "via": ("torch.nn.functional.ctc_loss",)}, "under `via`"),
+        ("sync", "x", "f(y)", {"seen_by": ["trace"], "via": ("torch.nn.functional.ctc_loss",)}, "waits in torch.nn.functional"),
         ("refusal", "Tensor.numpy", "x.numpy()", {"message": "requires grad"}, "x.detach().numpy()"),
         ("refusal", "Tensor.numpy", "x.numpy()", {"message": "Use Tensor.cpu() to copy"}, "x.cpu().numpy()"),
     ],

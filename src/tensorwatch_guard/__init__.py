@@ -1,6 +1,7 @@
 """tensorwatch_guard shows where training waits, copies and shares memory between PyTorch, NumPy and the device.
 
 Importing this package imports neither torch nor numpy: public names are looked up when they are first used (PEP 562).
+Where the environment variable asks for a guard it is there ahead of pytest, which would complain: PYTEST_DONT_REWRITE.
 """
 
 from __future__ import annotations
@@ -67,6 +68,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if room == "guard":  # a guard of the process that waits for torch must not start amid the loading of this room
+        import_module("torch")
     value: object = getattr(import_module(f"{__name__}.{room}"), name)
     globals()[name] = value
     return value

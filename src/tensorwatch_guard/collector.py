@@ -11,13 +11,13 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from .sites import NOWHERE, Trail
+from .sites import NOWHERE, Trail, identity
 
 if TYPE_CHECKING:
     from .options import Config
     from .policy.allow import Grant
     from .policy.heed import Policy
-    from .words import Kind
+    from .words import Direction, Kind
 
 MOST_SITES: Final = 20_000
 """Tallies one thread may open for one guard; what comes after is counted in one finding that says so."""
@@ -44,6 +44,7 @@ class Tally:
     __slots__ = (
         "again",
         "allowed",
+        "at_steps",
         "began",
         "blocked_ns",
         "blocking",
@@ -88,6 +89,8 @@ class Tally:
         self.blocked_ns = 0
         self.blocking = 0
         self.implicit = False
+        self.at_steps = 0
+        """In how many steps it happened; only of what is emitted one by one."""
         self.first_step = step
         self.last_step = step
         self.details: dict[str, Any] = {}
@@ -126,6 +129,17 @@ class Tally:
         """The first of its reads after this many is timed."""
         self.watch_at = 0
         """Aliases before this one are not watched: see ``sharing/sampling.py``."""
+
+    @property
+    def direction(self) -> Direction | None:
+        """Of a transfer; one line may copy in two."""
+        direction: Direction | None = self.details.get("direction") if self.kind == "transfer" else None
+        return direction
+
+    @property
+    def id(self) -> str:
+        """That of the finding it is told in."""
+        return identity(self.kind, self.op, self.trail, self.extra)
 
     def may_hold(self, line: Tally) -> bool:
         """Whether what happened at a line that was named can be what this interval held: at its time, or when it came again."""

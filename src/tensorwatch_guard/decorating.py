@@ -19,6 +19,9 @@ def decorated(by: guard, around: Around, function: F) -> F:
     """``function`` with ``around()`` entered for each call, of a generator as long as it runs. Its ``guard`` is ``by``."""
     if inspect.isclass(function):
         raise TypeError(f"guard decorates functions; of the class {function.__qualname__} decorate the method to be watched")
+    if isinstance(function, property | staticmethod | classmethod) or not callable(function):
+        kind = type(function).__name__
+        raise TypeError(f"guard decorates functions, not a {kind}: write @{kind} above @guard, then it gets a guarded function")
     wrapper: Any
     if inspect.iscoroutinefunction(function):
 

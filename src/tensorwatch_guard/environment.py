@@ -17,7 +17,7 @@ from .levels import ConfigError
 from .options import Config, is_on, pyproject_near
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from .guard import guard
     from .report.model import Report
@@ -45,9 +45,9 @@ class ProcessGuard:
         """Start as soon as torch has been imported; at once if it was."""
         import wrapt
 
-        wrapt.register_post_import_hook(self._start, "torch")
+        wrapt.register_post_import_hook(lambda _: when_loaded(self._start), "torch")
 
-    def _start(self, torch: object) -> None:
+    def _start(self) -> None:
         try:
             if self._config.simulate is not None:
                 from .simulate import simulated_accelerator
@@ -78,6 +78,8 @@ class ProcessGuard:
                 self._fail("could not report", raised)
         finally:
             self._open.close()
+            if isinstance(error, KeyboardInterrupt):
+                _ended_by_ctrl_c()
         if not self.failed:
             self.report = done.report
             self.violated = done.violation is not None
@@ -122,7 +124,7 @@ def _follow() -> None:
         own = config_of_process(os.environ)
         config = replace(own, report=False, follow_children=False, json=_of_its_own(own.json))
 
-    def start(_: object) -> None:
+    def start() -> None:
         try:
             from .processes.household import HOUSEHOLD
 
@@ -130,7 +132,32 @@ def _follow() -> None:
         except Exception as error:
             say(f"process {os.getpid()} is not followed: {error!r}")
 
-    wrapt.register_post_import_hook(start, "torch")
+    wrapt.register_post_import_hook(lambda _: when_loaded(start), "torch")
+
+
+def when_loaded(start: Callable[[], None]) -> None:
+    """Start now, or with the next import, if it is a room of this package that has asked for torch: half of it is there."""
+    if _is_half_loaded():
+        sys.meta_path.insert(0, _Later(start))
+    else:
+        start()
+
+
+def _is_half_loaded() -> bool:
+    rooms = [room for name, room in list(sys.modules.items()) if name.startswith(f"{__package__}.")]
+    return any(getattr(getattr(room, "__spec__", None), "_initializing", False) for room in rooms)
+
+
+class _Later:
+    """A finder that finds nothing."""
+
+    def __init__(self, start: Callable[[], None]) -> None:
+        self._start = start
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> None:
+        if self in sys.meta_path and name.partition(".")[0] != __package__ and not _is_half_loaded():
+            sys.meta_path.remove(self)
+            self._start()
 
 
 def _of_its_own(path: str | None) -> str | None:
@@ -185,6 +212,14 @@ def _died_of() -> BaseException | None:
     if hasattr(sys, "ps1") or sys.flags.interactive:
         return None
     return getattr(sys, "last_value", None)
+
+
+def _ended_by_ctrl_c() -> None:
+    """Python ends by SIGINT then, unless text was run as code since: dataclasses do that when they are imported at exit."""
+    try:
+        exec("raise KeyboardInterrupt")  # noqa: S102
+    except KeyboardInterrupt:
+        return
 
 
 def _is_spawned() -> bool:

@@ -5,6 +5,7 @@ All that is dear is done here, once, when somebody asks for a report.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from .folding import one_story, same_memory
 from .policy.comments import allowed_by_comment
 from .rules import BY_ID, advice, rule_for, severity_of
 from .sites import Trail, identity, place_of
-from .words import DIRECTIONS, Finding, Related, Site
+from .words import Finding, Related, Site
 
 REFILLED = 2
 """Writes for each time that the memory was handed out."""
@@ -76,8 +77,10 @@ def _commonest_first(made: list[Finding]) -> list[Finding]:
         ordered = sorted(shared, key=lambda other: -(aliases[other.id].count if other.id in aliases else 0))
         others = (other for other in finding.related if other.role != "shared-by")
         changed = replace(finding, related=(*ordered, *others))
+        more = {"handed_out": sum(alias.count for alias in known)} if finding.kind == "hazard" else {}
         if finding.id not in used and _is_refilled(finding, known):
-            changed = replace(changed, details={**finding.details, "refilled": True})
+            more["refilled"] = True
+        changed = replace(changed, details={**finding.details, **more})
         found.append(replace(changed, advice=advice(BY_ID[finding.rule], changed)))
     return found
 
@@ -104,8 +107,8 @@ def _sums(collector: Collector) -> list[Sum]:
         if tally.into is not None:
             folded.append(tally)
             continue
-        if not tally.count:  # taken back: another layer tells it
-            continue
+        if not tally.count or (tally.kind == "transfer" and _is_off(tally, collector)):
+            continue  # none: taken back, another layer tells it
         what = tally.details.get("type")
         # several waits in one expression of the user's are one finding, named by the first of them
         op = "" if tally.kind in ("sync", "read") and tally.trail.site is not None else tally.op
@@ -118,7 +121,24 @@ def _sums(collector: Collector) -> list[Sum]:
     by_tally = {id(tally): one for one in sums.values() for tally in one.tallies}
     for tally in folded:
         by_tally[id(tally.into)].folded.append(tally)
+    for one in sums.values():
+        for commonest in list(_both_ways(one))[:1]:
+            one.first = next(tally for tally in one.tallies if tally.direction == commonest)
     return sorted(sums.values(), key=lambda one: min(tally.serial for tally in one.tallies))
+
+
+def _is_off(tally: Tally, collector: Collector) -> bool:
+    """Whether the user does not want to hear of its kind, or of its direction."""
+    return collector.config.setting(tally.kind, tally.direction).level == "off"
+
+
+def _both_ways(one: Sum) -> dict[str, int]:
+    """How often a line copied in each direction, where it did in more than one; the commonest comes first."""
+    counts: Counter[str] = Counter()
+    for tally in one.tallies:
+        if tally.direction is not None:
+            counts[tally.direction] += tally.count
+    return dict(counts.most_common()) if len(counts) > 1 else {}
 
 
 def _held_by_lines(sums: dict[tuple[object, ...], Sum]) -> list[Tally]:
@@ -179,10 +199,9 @@ def _finding(
     cuts: Cuts,
 ) -> Finding | None:
     tally = one.first
-    direction = tally.details.get("direction")
-    if collector.config.setting(tally.kind, direction if direction in DIRECTIONS else None).level == "off":
+    if _is_off(tally, collector):
         return None
-    count = sum(each.count for each in (*one.tallies, *one.folded))
+    count = _count(one)
     blocking = sum(each.blocking for each in one.tallies)
     first_step = min(each.first_step for each in (*one.tallies, *one.folded))
     last_step = max(each.last_step for each in (*one.tallies, *one.folded))
@@ -190,18 +209,18 @@ def _finding(
     site, origin = tally.trail.site, tally.trail.origin_site or _called_by(one)
     related = [_related(link, lines) for each in one.tallies for link in each.links.values()]
     users = consumed.get((tally.trail.key, tally.extra and tally.extra.key), []) if tally.kind == "mutation" else []
-    related += [Related("consumed-by", identity("hazard", user.op, user.trail), user.trail.site) for user in users]
+    related += [Related("consumed-by", user.id, user.trail.site) for user in users]
     ended = [at for key in {each.trail.key for each in one.tallies} for at in cuts.get((tally.op, key), ())]
     if tally.kind == "alias" and ended:
         details["severed"] = len(ended)
         related += [Related("severed-by", "", at.site) for at in ended]
     rule = rule_for(tally.kind, tally.op, tally.implicit, {**details, "blocking": bool(blocking)})
     found = Finding(
-        id=identity(tally.kind, tally.op, tally.trail, tally.extra),
+        id=tally.id,
         kind=tally.kind,
         op=tally.op,
         rule=rule.id,
-        severity=severity_of(rule, count=count, steps=steps, consumed=bool(users), once=first_step == last_step),
+        severity=severity_of(rule, count=count, steps=steps, consumed=bool(users), at_steps=_at_steps(one)),
         site=site,
         origin=origin,
         via=tally.via,
@@ -214,11 +233,23 @@ def _finding(
         threads=tuple(one.threads),
         first_step=max(first_step - collector.first, 0),
         last_step=max(last_step - collector.first, 0),
-        allowed=_allowed(tally, site, count),
+        allowed=_allowed_all(one, site, count),
         related=tuple(dict.fromkeys(related)),
         details=details,
     )
     return replace(found, advice=advice(rule, found))
+
+
+def _at_steps(one: Sum) -> int | None:
+    """In how many steps it happened, at most: two threads or two operations may have had the same ones. None: not known."""
+    first, last = min(each.first_step for each in one.tallies), max(each.last_step for each in one.tallies)
+    return min(sum(each.at_steps for each in one.tallies), last - first + 1) or None
+
+
+def _count(one: Sum) -> int:
+    """How often; of what is certain at times and at times only possible, how often it was certain."""
+    certain = one.first.details.get("certain", True)
+    return sum(each.count for each in (*one.tallies, *one.folded) if each.details.get("certain", certain) == certain)
 
 
 def _called_by(one: Sum) -> Site | None:
@@ -229,11 +260,16 @@ def _called_by(one: Sum) -> Site | None:
 
 def _details(one: Sum, live: Live) -> dict[str, Any]:
     details = dict(one.first.details)
+    if both := _both_ways(one):
+        details["directions"] = both
     if one.first.kind == "alias":
         details["live"] = sum(live.get((one.first.op, key), 0) for key in {tally.trail.key for tally in one.tallies})
         passed = sum(tally.passed for tally in one.tallies)
         if passed:
             details["unwatched"] = passed
+    perhaps = sum(each.count for each in one.tallies) - _count(one) if one.first.kind == "hazard" else 0
+    if perhaps:
+        details["perhaps"] = perhaps
     kept = max(each.kept for each in (*one.tallies, *one.folded))
     if kept:
         details["kept"] = kept
@@ -243,12 +279,12 @@ def _details(one: Sum, live: Live) -> dict[str, Any]:
     since = details.get("since")
     if since is not None:
         details["since"] = site_json(since.site)
-    more: dict[str, int] = {}
-    for tally in one.tallies:
-        for name, count in tally.more.items():
-            more[name] = more.get(name, 0) + count
+    blocking = sum(tally.blocking for tally in one.tallies)
+    if 0 < blocking < sum(tally.count for tally in one.tallies):
+        details["blocking_calls"] = blocking
+    more = sum((Counter(tally.more) for tally in one.tallies), Counter())
     if more:
-        details["more"] = more
+        details["more"] = dict(more)
     return details
 
 
@@ -267,9 +303,16 @@ def _lines_named(sums: Iterable[Sum]) -> Lines:
 def _related(link: Link, lines: Lines) -> Related:
     line = lines.get((link.trail.key, link.extra and link.extra.key)) if link.kind == "mutation" else None
     if line is not None:
-        return Related(link.role, identity("mutation", line.op, line.trail, line.extra), line.trail.site)
+        return Related(link.role, line.id, line.trail.site)
     origin = link.trail.origin_site if link.role == "shared-by" else None
     return Related(link.role, identity(link.kind, link.op, link.trail, link.extra), link.trail.site, origin)
+
+
+def _allowed_all(one: Sum, site: Site | None, count: int) -> str | None:
+    """The same of a finding; where a line copies both ways, both have to be allowed."""
+    each = {tally.direction: tally for tally in reversed(one.tallies)} if one.first.kind == "transfer" else {}
+    reasons = [_allowed(tally, site, count) for tally in (one.first, *each.values())]
+    return reasons[0] if None not in reasons else None
 
 
 def _allowed(tally: Tally, site: Site | None, count: int) -> str | None:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
 
@@ -63,7 +64,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
 
     def _set_up(self, config: Config, process_report: bool) -> None:
         config.check_files()
-        self.config = config
+        self.config = config = config.anchored()
         self._process_report = process_report
         self.records = config.update_baseline
         self.told: frozenset[str] = frozenset()
@@ -78,7 +79,8 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         self._collector: Collector | None = None
         self.checked: dict[str, int] = {}
         """Mutations that ``check()`` has handed out, and how often they had happened."""
-        self._entered = False
+        self._within: set[int] = set()
+        """Threads that have entered and not left."""
         self._depth = 0
         self._outermost = False
         self._report: Report | None = None
@@ -96,8 +98,18 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         Raises:
             RuntimeError: if it is open already.
         """
-        if self.is_open:
-            raise RuntimeError("this guard is open already: leave it first, or make a second one with guard()")
+        me = get_ident()
+        with RUNNING.turn(self):
+            if self._within and me not in self._within:
+                self._policy.enter()  # open in another thread: both are in it, the last one to leave closes it
+            elif self.is_open:
+                raise RuntimeError("this guard is open already: leave it first, or make a second one with guard()")
+            else:
+                self._begin()
+            self._within.add(me)
+        return self
+
+    def _begin(self) -> None:
         self._collector = None
         self._duration = 0.0
         self.told = frozenset()
@@ -107,8 +119,6 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         except BaseException:
             self._undo()
             raise
-        self._entered = True
-        return self
 
     def stop(self) -> Report:
         """Close the guard and return its report.
@@ -116,11 +126,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         Raises:
             RuntimeError: if it is not open.
         """
-        if not self._entered:
-            raise RuntimeError("this guard is not open: enter it with `with guard() as g:` or g.start() first")
-        self._entered = False
-        self._close(None)
-        if self._pid != os.getpid():
+        if not self._leave(None, "this guard is not open: enter it with `with guard() as g:` or g.start() first"):
             return self.report
         violation = self._policy.at_exit(self.report, None)
         if violation is not None:
@@ -133,11 +139,20 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if not self._entered:
-            raise RuntimeError("this guard is not open: it was left already")
-        self._entered = False
-        self._close(error)
-        self._finish(error)
+        if self._leave(error, "this guard is not open: it was left already"):
+            self._finish(error)
+
+    def _leave(self, error: BaseException | None, if_not: str) -> bool:
+        """This thread leaves, or the one that entered on its behalf. Whether it was the last, and the guard is closed."""
+        with RUNNING.turn(self):
+            if not self._within:
+                raise RuntimeError(if_not)
+            me = get_ident()
+            self._within.discard(me if me in self._within else next(iter(self._within)))
+            if self._within:
+                return False
+            self._close(error)
+            return self._pid == os.getpid()
 
     def _open(self) -> None:
         if self._collector is None or self._pid != os.getpid():
@@ -204,7 +219,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
     @contextmanager
     def _call(self) -> Iterator[None]:
         with RUNNING.lock:
-            within = self._entered  # the block around it listens already
+            within = bool(self._within)  # the block around it listens already
             if not within:
                 if self._depth == 0:
                     try:
@@ -256,14 +271,14 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
 
     def check(self) -> Any:
         """Look at all shared memory now; the mutations found since the last ``check()``."""
-        if self._collector is None or not (self._entered or self._depth):
+        if self._collector is None or not self.is_open:
             raise RuntimeError("check() looks at live memory: call it while the guard is open")
         return RUNNING.check(self, self._collector, trail(sys._getframe(1)))
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """This guard hears nothing inside; others go on."""
-        if self._collector is None or not (self._entered or self._depth):
+        if self._collector is None or not self.is_open:
             raise RuntimeError("paused() is for an open guard")
         collector = self._collector
         RUNNING.pause(collector)
@@ -309,7 +324,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
     @property
     def is_open(self) -> bool:
         """Whether it watches now."""
-        return self._entered or self._depth > 0
+        return bool(self._within) or self._depth > 0
 
     @property
     def is_outermost(self) -> bool:

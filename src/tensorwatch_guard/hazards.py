@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +15,7 @@ from .sharing.graph import Stale, Suspect, Walk, sequence_number, walk
 from .sharing.ledger import Alias, Piece
 from .sharing.moments import Moment, Mutation, now, tick
 from .sharing.pace import PART
-from .sharing.restored import Held, Value
+from .sharing.restored import Held, Value, in_one
 from .sites import Trail
 
 if TYPE_CHECKING:
@@ -41,20 +41,22 @@ MOST_HELD_IN_ALL: Final = 16 << 20
 class Write:
     """A write that autograd's counter did not see: where it was and, if memory was shared, which mutation tells it.
 
-    ``event``: it went through ``.data``. ``held``: what it changed, where that is known.
+    ``event``: it went through ``.data``. ``held``: what it changed, piece by piece, where that is known.
     """
 
     __slots__ = ("at", "event", "held", "mutation", "serial", "suspect")
 
     def __init__(
-        self, suspect: Suspect, at: Trail, mutation: Mutation | None, event: Event | None = None, held: Held | None = None
-    ) -> None:
+        self, suspect: Suspect, at: Trail, mutation: Mutation | None, event: Event | None = None,
+        held: tuple[Held, ...] | None = None,
+    ) -> None:  # fmt: skip
         self.suspect = suspect
+        """Its index is the write's serial number."""
         self.at = at
         self.mutation = mutation
         self.event = event
         self.held = held
-        self.serial = tick()
+        self.serial = suspect.index
 
 
 class Hazards:
@@ -85,7 +87,7 @@ class Hazards:
             sequences[last.thread] = (first.sequence, last.sequence)
         low = region.address
         one = Suspect(
-            0, low + change.first, low + change.last, sequences, counted=not mutation.unseen, known_to=mutation.known_to,
+            tick(), low + change.first, low + change.last, sequences, counted=not mutation.unseen, known_to=mutation.known_to,
         )
         apart, held = _apart(mutation)
         self._keep(mutation.piece.key, Write(one, last.trail, apart, held=held))
@@ -100,7 +102,7 @@ class Hazards:
                 if parameter.grad is None or not parameter.is_cpu or not is_saved(parameter):
                     continue
                 low = parameter.data_ptr()
-                one = Suspect(0, low, low + parameter.nbytes, {ident: (sequence, sequence)})
+                one = Suspect(tick(), low, low + parameter.nbytes, {ident: (sequence, sequence)})
                 self._keep(-low, Write(one, at, None))
 
     def _through_data(self) -> None:
@@ -113,7 +115,7 @@ class Hazards:
             if event.concerns_nobody():
                 continue
             sequences = {event.ident: (event.first, event.last)} if event.first <= event.last else {}
-            self._keep(-event.low, Write(Suspect(0, event.low, event.high, sequences), event.at, None, event))
+            self._keep(-event.low, Write(Suspect(tick(), event.low, event.high, sequences), event.at, None, event))
 
     def _keep(self, key: int, write: Write) -> None:
         known, one = self.suspects.setdefault(key, []), write.suspect
@@ -124,8 +126,10 @@ class Hazards:
             known[:] = [w for w in known if w.held is not None or not (one.low <= w.suspect.low and w.suspect.high <= one.high)]
         known.append(write)
         while len(known) > MOST_OF_ONE_PIECE:
-            self._held -= _size(known.pop(0).held) + _size(known[0].held)
-            known[0].held = None  # what stood there before the first one is not known any more
+            first, second = known[:2]
+            self._held -= _size(first.held) + _size(second.held)
+            known[:2] = [joined(first, second)]
+            self._held += _size(known[0].held)
         while len(self.suspects) > MOST_SUSPECTS:
             self._held -= sum(_size(w.held) for w in self.suspects.pop(next(iter(self.suspects))))
 
@@ -150,15 +154,19 @@ class Hazards:
         if not self.suspects or not roots or self._credit_ns < 0:
             return
         started = perf_counter_ns()
-        writes = [write for known in self.suspects.values() for write in known]
-        suspects = [replace(write.suspect, index=at) for at, write in enumerate(writes)]
-        found = list(_still_changed(walk(roots, suspects, inputs), writes))
+        result = walk(roots, [write.suspect for known in self.suspects.values() for write in known], inputs)
+        writes, found = {}, []
+        if result.found:
+            writes = {write.serial: write for known in self.suspects.values() for write in known}
+            found = list(_still_changed(result, writes))
         self._credit_ns -= perf_counter_ns() - started
         if found:
             self._stale(at, found, writes)
 
-    def _stale(self, at: Trail, found: Sequence[Stale], writes: Sequence[Write]) -> None:
+    def _stale(self, at: Trail, found: Sequence[Stale], writes: Mapping[int, Write]) -> None:
         certain = [one for one in found if one.certain]
+        if not certain:
+            self._follow_again([writes[one.suspect].mutation for one in found], at)
         first = (certain or list(found))[0]
         tallies = self._session.emit(
             "hazard",
@@ -183,6 +191,12 @@ class Hazards:
                 tally.link(role, "mutation", WRITE, write.at, extra)
                 for alias in mutation.aliases if mutation is not None else ():
                     tally.link("shared-by", "alias", alias.op, alias.trail)
+
+    def _follow_again(self, mutations: Iterable[Mutation | None], at: Trail) -> None:
+        escalation = self._writes.escalation
+        for mutation in mutations:
+            if escalation is not None and mutation is not None and not mutation.exact:
+                escalation.doubt(mutation, at)
 
     # -- dangling aliases ----------------------------------------------------------------------------------------------
 
@@ -230,20 +244,38 @@ class Hazards:
         self.in_flight.clear()
 
 
-def _apart(mutation: Mutation) -> tuple[Mutation, Held | None]:
+def joined(first: Write, second: Write) -> Write:
+    """Two writes to one piece as one, told as the second. What both changed and the second put back is no change."""
+    one, other = first.suspect, second.suspect
+    if first.event is not None or second.event is not None:
+        return Write(other, second.at, second.mutation, second.event)  # what stood there before the first is not known any more
+    sequences = {}
+    if one.thread and one.thread == other.thread:
+        sequences[one.thread] = (one.sequences[one.thread][0], other.end)
+    both = Suspect(
+        other.index, min(one.low, other.low), max(one.high, other.high), sequences,
+        counted=one.counted or other.counted, known_to=one.known_to & other.known_to,
+    )  # fmt: skip
+    held = None
+    if first.held is not None and second.held is not None:
+        held = in_one(first.held, second.held)
+    return Write(both, second.at, second.mutation, held=held)
+
+
+def _apart(mutation: Mutation) -> tuple[Mutation, tuple[Held, ...] | None]:
     """A mutation without the bytes of its change, and these by themselves if they are few enough."""
     change, held = mutation.change, None
     before, after = change.before, change.after
     if before is not None and after is not None and len(before) == len(after) == change.last - change.first <= MOST_HELD:
-        held = Held(mutation.piece.region.address + change.first, bytes(before), bytes(after))
+        held = (Held(mutation.piece.region.address + change.first, bytes(before), bytes(after)),)
     return mutation._replace(change=replace(change, before=None, after=None)), held
 
 
-def _size(held: Held | None) -> int:
-    return 2 * len(held.before) if held is not None else 0
+def _size(held: tuple[Held, ...] | None) -> int:
+    return sum(2 * len(one.before) for one in held) if held is not None else 0
 
 
-def _still_changed(result: Walk, writes: Sequence[Write]) -> Iterator[Stale]:
+def _still_changed(result: Walk, writes: Mapping[int, Write]) -> Iterator[Stale]:
     """What a walk found, without values that hold again what they held when they were saved, or that no write has touched."""
     found: dict[int, tuple[torch.Tensor, list[Stale]]] = {}
     for value, one in zip(result.values, result.found, strict=True):
@@ -254,7 +286,7 @@ def _still_changed(result: Walk, writes: Sequence[Write]) -> Iterator[Stale]:
     yield from _through_data_still(result, writes)
 
 
-def _by_contents(value: torch.Tensor, found: list[Stale], writes: Sequence[Write]) -> list[Stale]:
+def _by_contents(value: torch.Tensor, found: list[Stale], writes: Mapping[int, Write]) -> list[Stale]:
     """Of the writes that may have changed one saved value those that have, by their bytes; all, where these are not known."""
     memory = Value(value)
     in_order = sorted(found, key=lambda one: writes[one.suspect].serial)
@@ -264,15 +296,15 @@ def _by_contents(value: torch.Tensor, found: list[Stale], writes: Sequence[Write
     known = [(one, held) for one, held in known if memory.touched_by(held)]
     # a write that may have come before the value was saved is counted in once and once left out
     differs = {
-        memory.differs_from_before([held for _, held in known]),
-        memory.differs_from_before([held for one, held in known if one.certain]),
+        memory.differs_from_before([part for _, held in known for part in held]),
+        memory.differs_from_before([part for one, held in known if one.certain for part in held]),
     }
     if differs == {False}:
         return []
     return [one if differs == {True} else replace(one, certain=False) for one, _ in known]
 
 
-def _through_data_still(result: Walk, writes: Sequence[Write]) -> Iterator[Stale]:
+def _through_data_still(result: Walk, writes: Mapping[int, Write]) -> Iterator[Stale]:
     """Those that were written through ``.data``: the first write after a value was saved knows what it held before."""
     firsts: dict[int, Write] = {}
     counts: dict[int, int] = {}

@@ -267,6 +267,11 @@ class Config:
                 never = f"{name}={str(asked)!r} can never fail: leave one of the two out"
                 raise ConfigError(f'writes="off" finds no {name}, so {never}')
 
+    def anchored(self) -> Config:
+        """With its files where they were asked for, wherever the program goes."""
+        asked = {name: getattr(self, name) for name in ("json", "report", "baseline")}
+        return replace(self, **{name: _absolute(path) for name, path in asked.items() if isinstance(path, str)})  # type: ignore[arg-type]
+
     def check_files(self) -> None:
         """Find out now, and not after hours of training, whether the files asked for can be written.
 
@@ -286,6 +291,13 @@ class Config:
             from .policy.baseline import load
 
             load(self.baseline)
+
+
+def _absolute(path: str) -> str:
+    try:
+        return os.path.abspath(path)
+    except OSError:  # the directory is gone
+        return path
 
 
 OPTIONS: Final[tuple[Option, ...]] = tuple(

@@ -53,9 +53,10 @@ def _print(report: Report, stream: TextIO | None) -> None:
 
 
 def say(text: str) -> None:
-    """A line to the user; ``print`` takes standard output where standard error is none, which is the program's."""
-    if sys.stderr is not None:
-        print(f"tensorwatch_guard: {text}", file=sys.stderr)
+    """A line to the user, whatever state standard error is in."""
+    from .environment import say as told
+
+    told(text)
 
 
 def write_file(report: Report, path: str | None) -> None:

@@ -102,7 +102,7 @@ def _run_info(session: Session, asked: guard, collector: Collector, *, traced: b
     return RunInfo(
         argv=tuple(sys.argv),
         python=platform.python_version(),
-        torch=torch.__version__,
+        torch=str(torch.__version__),
         numpy=np.__version__,
         version=__version__,
         host=platform.node(),

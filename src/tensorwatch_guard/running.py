@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 from . import reporting
@@ -43,6 +44,7 @@ class Running:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
+        self._turns: weakref.WeakKeyDictionary[guard, threading.RLock] = weakref.WeakKeyDictionary()
         self.session = SESSION
         self._install: Installation | None = None
         self._optimizers = OptimizerSteps()
@@ -66,6 +68,11 @@ class Running:
         return self._install.names if self._install is not None else []
 
     # -- guards come and go --------------------------------------------------------------------------------------------
+
+    def turn(self, one: guard) -> threading.RLock:
+        """Held by the thread that enters or leaves it: threads may share one guard."""
+        with self.lock:
+            return self._turns.setdefault(one, threading.RLock())
 
     def open(self, opened: guard, collector: Collector, at: Trail) -> bool:
         """A guard was entered. True if it is the outermost one. Where it raises, ``undo`` is to be called."""
@@ -172,6 +179,7 @@ class Running:
     def after_fork(self) -> None:
         """In a forked child: nobody listens, no lock is held, the probes stay in place."""
         self.lock = threading.RLock()
+        self._turns.clear()
         self._open = []
         self._layered = set()
         self._paused = {}

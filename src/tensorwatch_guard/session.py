@@ -232,6 +232,8 @@ class Session:
                 tally = collector.open(shard, full, kind, op, at, self.steps.now)
                 tally.implicit, tally.via, tally.grant = implicit, via, grant
             tally.count += 1
+            if tally.last_step != self.steps.now or tally.count == 1:
+                tally.at_steps += 1
             tally.last_step = self.steps.now
             tally.nbytes += nbytes
             tally.blocked_ns += blocked_ns

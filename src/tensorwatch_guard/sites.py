@@ -339,7 +339,10 @@ def portable(file: str) -> str:
     parts = _INSTALLED.split(file)
     if len(parts) > 1:
         return parts[-1].replace(os.sep, "/")
-    here = os.path.join(os.getcwd(), "")
+    try:
+        here = os.path.join(os.getcwd(), "")
+    except OSError:  # the directory is gone
+        return file
     return (file.removeprefix(here)).replace(os.sep, "/")
 
 

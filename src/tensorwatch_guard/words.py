@@ -6,9 +6,9 @@ user's code, a *finding* adds up all happenings of one (kind, op, origin, site).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import CodeType, MappingProxyType
+from types import CodeType
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 Kind = Literal["read", "sync", "transfer", "alias", "mutation", "hazard", "refusal"]
@@ -29,7 +29,30 @@ LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
 
 SCHEMA: Final = "tensorwatch-guard/1"
-NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class _Nothing(Mapping[str, Any]):
+    """No details: reports are pickled and copied, which a mappingproxy refuses."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: str) -> Any:
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __repr__(self) -> str:
+        return "{}"
+
+    def __reduce__(self) -> str:
+        return "NOTHING"
+
+
+NOTHING: Final[Mapping[str, Any]] = _Nothing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +103,16 @@ class Finding:
     allowed: str | None = None
     advice: str = ""
     related: tuple[Related, ...] = ()
-    details: Mapping[str, Any] = field(default_factory=lambda: NOTHING)  # a mappingproxy cannot be hashed before 3.12
+    details: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     extra: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     """Keys of a loaded file that this version does not know; dumped again unchanged."""
+
+    @property
+    def directions(self) -> Mapping[Direction, int]:
+        """Of a transfer: how often data went in each direction, the commonest first; nothing of any other finding."""
+        if self.kind != "transfer" or "direction" not in self.details:
+            return {}
+        return self.details.get("directions") or {self.details["direction"]: self.count}
 
 
 class Region(NamedTuple):  # a tuple: made once an alias, where a frozen dataclass costs four times as much

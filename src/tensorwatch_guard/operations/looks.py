@@ -50,6 +50,21 @@ def _tensor_repeats(args: Arguments, kwargs: Keywords) -> bool:
     return not isinstance(repeats, int) and kwargs.get("output_size") is None
 
 
+def _sorts(args: Arguments, kwargs: Keywords) -> bool:
+    """``isin`` compares with few elements one by one; for many it sorts, and calls ``unique`` on both sides
+    unless they are said to be unique (``isin_Tensor_Tensor`` in ``TensorCompare.cpp``).
+    """
+    elements, among = argument(args, kwargs, 0, "elements"), argument(args, kwargs, 1, "test_elements")
+    if kwargs.get("assume_unique", False) or not elements.numel():
+        return False
+    return bool(among.numel() >= int(10 * elements.numel() ** 0.145))
+
+
+def _checks_lengths(_args: Arguments, kwargs: Keywords) -> bool:
+    """Their least and their sum, ``SegmentReduce.cpp``."""
+    return kwargs.get("lengths") is not None and not kwargs.get("unsafe", False)
+
+
 LOOKS: Final[tuple[Operation, ...]] = (
     Operation(
         "torch.nonzero",
@@ -132,6 +147,10 @@ LOOKS: Final[tuple[Operation, ...]] = (
         ("aten.histc",),
         _unknown_range,
         implicit=True,
+    ),
+    Operation("torch.isin", overloads=("aten.isin.Tensor_Tensor",), waits=_sorts, implicit=True),
+    Operation(
+        "torch.segment_reduce", overloads=("aten.segment_reduce",), waits=_checks_lengths, implicit=True
     ),
     Operation("torch.mode", overloads=("aten.mode",), waits=_long_rows, implicit=True),
 )

@@ -26,7 +26,6 @@ NEVER: Final[tuple[Operation, ...]] = (
     _free("torch.median", "aten.median"),
     _free("torch.searchsorted", "aten.searchsorted"),
     _free("torch.bucketize", "aten.bucketize"),
-    _free("torch.isin", "aten.isin"),
     _free("torch.randperm", "aten.randperm"),
     _free("torch.multinomial", "aten.multinomial", remark="checks with _assert_async"),
     _free("Tensor.masked_scatter", "aten.masked_scatter", "aten.masked_scatter_"),
@@ -56,5 +55,4 @@ NEVER: Final[tuple[Operation, ...]] = (
     ),
     _free("torch.linalg.qr", "aten.linalg_qr"),
     _free("torch.linalg.det", "aten._linalg_det", "aten._linalg_slogdet"),
-    _free("torch.linalg.matrix_exp", "aten.linalg_matrix_exp"),
 )

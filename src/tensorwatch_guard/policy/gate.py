@@ -60,6 +60,7 @@ def _ask(session: Session, policy: Policy, shard: Shard, call: Any, event: Fores
         return
     if new:
         tally = _kept(policy, shard, full, tally)
+    tally.at_steps += 1
     tally.last_step = session.steps.now
     tally.nbytes += event.nbytes
     tally.blocking += event.blocking

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..current import LOCAL
 from ..findings import finding_of
-from ..sites import Trail, identity, place_of
+from ..sites import Trail, place_of
 from ..words import DIRECTIONS, Direction, Finding, Kind
 from . import telling
 from .acts import Act, acts_of
@@ -73,6 +73,8 @@ class Policy:
         self.elsewhere: list[tuple[Finding, str]] = []
         """What child processes have broken; only their parts tell."""
         self._pending: set[int] = set()
+        self._raised: set[str] = set()
+        """Ids of findings that were raised already; the user has caught them."""
         self._later: list[tuple[str, Tally]] = []
         self._warned: set[object] = set()
         self._passes: dict[object, tuple[bool, Trail]] = {}
@@ -83,7 +85,7 @@ class Policy:
 
     def heed(self, tally: Tally, blocking: bool = False) -> None:
         """An event was counted."""
-        direction = tally.details.get("direction") if tally.kind == "transfer" else None
+        direction = tally.direction
         act = self.acts.get((tally.kind, direction))
         waits = self._waits if blocking and direction is not None and direction not in self._own else None
         if act is None and waits is None:
@@ -157,7 +159,8 @@ class Policy:
     def finding_in(self, by_id: Mapping[str, Finding], tally: Tally) -> Finding | None:
         """The finding of a report that a tally is part of; the tally's own where it is in none."""
         told = tally.into or tally
-        return by_id.get(identity(told.kind, told.op, told.trail, told.extra)) or self.finding(tally)
+        found = by_id.get(told.id)
+        return found if found is not None and len(found.directions) < 2 else self.finding(tally)
 
     def finding(self, tally: Tally) -> Finding | None:
         """The finding that a tally is so far."""
@@ -246,17 +249,18 @@ class Policy:
         """
         self.elsewhere = []
         for finding in findings:
-            direction = finding.details.get("direction") if finding.kind == "transfer" else None
-            act = self.acts.get((finding.kind, direction))
-            if act is None or act.setting.level != "error" or finding.allowed is not None:
-                continue
-            if (act.setting.implicit_only and not finding.implicit) or finding.details.get("certain") is False:
-                continue
-            if self.lets_pass(finding):
-                continue
-            limit = act.budget.limit if act.budget is not None else None
-            if limit is None or limit.n == 0 or (limit.per == "run" and finding.count > limit.n):
-                self.elsewhere.append((finding, act.reason(finding.kind, finding.count, 0, stopped=False)))
+            ways: Iterable[tuple[Direction | None, int]] = finding.directions.items() or [(None, finding.count)]
+            for direction, count in ways:
+                act = self.acts.get((finding.kind, direction))
+                if act is None or act.setting.level != "error" or finding.allowed is not None:
+                    continue
+                if (act.setting.implicit_only and not finding.implicit) or finding.details.get("certain") is False:
+                    continue
+                if self.lets_pass(finding):
+                    continue
+                limit = act.budget.limit if act.budget is not None else None
+                if limit is None or limit.n == 0 or (limit.per == "run" and count > limit.n):
+                    self.elsewhere.append((finding, act.reason(finding.kind, count, 0, stopped=False)))
 
     def is_quiet(self) -> bool:
         """Whether a report would have nothing to tell: nothing but reads and sharing, and no allowance near them."""
@@ -274,8 +278,7 @@ class Policy:
 
     def bites(self, finding: Finding) -> bool:
         """Whether a finding that a baseline does not know is to fail: it is to be mended, or a level asks for it."""
-        direction = finding.details.get("direction") if finding.kind == "transfer" else None
-        return finding.severity != "note" or (finding.kind, direction) in self.acts
+        return finding.severity != "note" or any((finding.kind, way) in self.acts for way in finding.directions or (None,))
 
     def violation(self, report: Report, tallies: list[Tally] | None = None) -> GuardViolation | None:
         """The exception for what broke (``tallies``: some of it), with the findings as the report has them."""
@@ -291,20 +294,17 @@ class Policy:
         for finding, reason in self.elsewhere:
             found.setdefault(finding.id, (finding, reason))
         if self.baseline is not None and self.over:
-            raised = set() if tallies is None else self._raised()
+            raised = set() if tallies is None else self._raised
             for finding, reason in self.baseline.compare(report, self.bites).reasons():
                 if finding.id not in raised:
                     found.setdefault(finding.id, (finding, reason))
         if not found:
             return None
+        if tallies is not None:
+            self._raised |= found.keys()
         broken = list(found.values())
         findings, reasons = zip(*broken, strict=True)
         return GuardViolation(violation_text(broken), findings, report, reasons)
-
-    def _raised(self) -> set[str]:
-        """Ids of what was raised already; the user has caught it."""
-        tallies = (tally for key, (tally, _) in self.broken.items() if key not in self._pending)
-        return {identity(tally.kind, tally.op, tally.trail, tally.extra) for tally in tallies}
 
     def at_exit(self, report: Report, error: BaseException | None) -> Exception | None:
         """What is left to be raised when the guard is left. The user's own exception always wins."""

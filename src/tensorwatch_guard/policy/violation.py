@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +32,9 @@ class GuardViolation(AssertionError):  # noqa: N818  # it is no error in the pro
         self.reasons = tuple(reasons)
         self.report = report
 
-    def __reduce__(self) -> tuple[type[GuardViolation], tuple[str]]:
-        """Process pools send exceptions home: the message goes, the report stays."""
-        return (type(self), (str(self),))
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Process pools send exceptions home: the message and the findings go, the report stays."""
+        return (type(self), (str(self), self.findings, None, self.reasons))
 
 
 class TensorWatchWarning(UserWarning):

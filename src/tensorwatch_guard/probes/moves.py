@@ -13,7 +13,7 @@ from ..operations import Operation
 from ..operations.copies import move_of, nbytes_of
 from ..session import SESSION, Session
 from .flights import after_write, before_write
-from .happen import Outcome, host_tensor, is_device, watched
+from .happen import Outcome, host_tensor, is_device, is_host, watched
 from .install import Hook
 from .patterns import PATTERNS
 from .stand_in import stand_in
@@ -48,6 +48,10 @@ def _moved(session: Session, outcome: Outcome) -> None:
         source = outcome.args[0] if outcome.args else outcome.kwargs.get("src")
     if not (isinstance(source, Tensor) and isinstance(target, Tensor) and is_real(source) and is_real(target)):
         return
+    if outcome.row.name == "Tensor.pin_memory":
+        if target is not source and outcome.trail.origin is None:
+            PATTERNS.pinned(session, target)
+        return
     into = target if outcome.row.name == "Tensor.copy_" else None
     if into is not None:
         _landed(session, outcome)
@@ -75,7 +79,24 @@ def _assigned(session: Session, outcome: Outcome) -> None:
     _landed(session, outcome)
     value = outcome.args[1] if len(outcome.args) == 2 else None
     if isinstance(value, Tensor) and is_real(value) and is_real(outcome.subject):
+        if is_host(value) and is_device(outcome.subject) and _is_filled(outcome.subject, outcome.args[0], value):
+            return
         transfer(session, outcome, value, outcome.subject, None, non_blocking=False)
+
+
+def _is_filled(subject: Tensor, key: Any, value: Tensor) -> bool:
+    """Whether a single host value is read where it is, and filled in: through a mask on the device, or into a slice.
+
+    ``canDispatchToMaskedFill`` in ``TensorAdvancedIndexing.cpp``, ``copy_to`` in ``python_variable_indexing.cpp``.
+    """
+    keys = key if isinstance(key, tuple) else (key,)
+    plain = [one for one in keys if one is None or one is Ellipsis or isinstance(one, int | slice)]
+    if len(plain) == len(keys):
+        picked = sum(isinstance(one, int) for one in keys)
+        return value.dim() == 0 and (picked < subject.dim() or len(plain) > picked)
+    others = [one for one in keys if not any(one is known for known in plain)]
+    mask = others[0]
+    return len(others) == 1 and value.numel() == 1 and is_device(mask) and mask.dtype in (torch.bool, torch.uint8)
 
 
 def _before_landing(session: Session, outcome: Outcome) -> None:

@@ -1,4 +1,5 @@
-"""What several transfers say together: memory that goes to and fro, a constant copied again, memory filled, then moved.
+"""What several transfers say together: memory that goes to and fro, a constant copied again, memory filled, then moved,
+memory pinned in each step.
 
 Told as ``details["pattern"]`` of the transfers' own findings; ``report/hints.py`` makes advice of it. Everything kept
 here is bounded, and kept by site.
@@ -9,7 +10,7 @@ from __future__ import annotations
 import linecache
 import re
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 MOST_TARGETS: Final = 256
 MOST_PLACES: Final = 4096
+MOST_PINNED: Final = 32
 SMALL: Final = 1024
 """Bytes up to which two copies are compared by value; above, the same storage unchanged counts as the same."""
 TIMES: Final = 3
@@ -64,11 +66,15 @@ class Patterns:
     def __init__(self) -> None:
         self._targets: OrderedDict[int, Target] = OrderedDict()
         self._places: dict[object, Place] = {}
+        self._pinned: deque[tuple[weakref.ref[torch.UntypedStorage], int]] = deque(maxlen=MOST_PINNED)
+        self._pinned_at: dict[object, tuple[int, int]] = {}
 
     def clear(self) -> None:
         """A new session."""
         self._targets.clear()
         self._places.clear()
+        self._pinned.clear()
+        self._pinned_at.clear()
 
     def moved(
         self,
@@ -85,8 +91,25 @@ class Patterns:
         self._to_and_fro(direction, source, target, session.steps.now, tallies)
         if direction == "h2d":
             self._constant(_value_of(source), at, session.steps.now, tallies)
-            if tallies[0].count == 1 and filled_then_moved(at):
+            pinned = bool(tallies[0].details.get("pinned"))
+            if tallies[0].count == 1 and not pinned and filled_then_moved(at):
                 _mark(tallies, "fill-then-move")
+            if pinned:
+                self._pinned_in_step(source, session.steps.now, tallies)
+
+    def pinned(self, session: Session, result: torch.Tensor) -> None:
+        """The user's own line has copied a tensor into pinned memory just now."""
+        self._pinned.append((weakref.ref(result.untyped_storage()), session.steps.now))
+
+    def _pinned_in_step(self, source: torch.Tensor, step: int, tallies: Sequence[Tally]) -> None:
+        storage = source.untyped_storage()
+        if any(when == step and ref() is storage for ref, when in self._pinned):
+            key = tallies[0].trail.key
+            times, last = self._pinned_at.get(key, (0, -1))
+            if last != step and len(self._pinned_at) < MOST_PLACES:
+                self._pinned_at[key] = times + 1, step
+            if times >= TIMES:
+                _mark(tallies, "pinned-in-loop")
 
     def built(self, session: Session, data: object, at: Trail, tallies: Sequence[Tally]) -> None:
         """A tensor was made on a device from host data (a list, an array)."""

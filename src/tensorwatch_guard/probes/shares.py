@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from ..current import PLAIN, Tensor, is_real, on_cpu
+from ..current import LOCAL, PLAIN, Tensor, is_real, on_cpu
 from ..operations import Operation
 from ..operations.copies import nbytes_of
 from ..session import Session
@@ -118,8 +118,9 @@ def _built_on_device(session: Session, outcome: Outcome, data: Any, result: Tens
     if result.is_meta or result.numel() == 0 or (outcome.row.name == "torch.Tensor" and not _is_data(data)):
         return
     if isinstance(data, list | tuple) and any(isinstance(value, Tensor) and not on_cpu(value) for value in data):
-        outcome.sync(result)
-        return
+        if LOCAL.here.told == outcome.told:  # their reads, one by one, are told already
+            outcome.sync(result)
+        outcome.nanoseconds = 0  # and it is these that the host waited in
     tallies = outcome.crossed("h2d", result.device, nbytes_of(result))
     PATTERNS.built(session, data, outcome.trail, tallies)
 

@@ -34,6 +34,14 @@ _LATE: Final = pytest.StashKey[bool]()
 _NAME_LENGTH: Final = 80
 
 
+def _is_narrowed(config: pytest.Config) -> bool:
+    """Whether only some of the tests were asked for: files, single tests, what failed last, until something fails."""
+    options = ("maxfail", "ignore", "ignore_glob", "lf", "stepwise")
+    return any(config.getoption(name, None) for name in options) or any(
+        "::" in one or os.path.isfile(one) for one in config.args
+    )
+
+
 class Watch:
     """One for a pytest run, registered as a plugin when a flag, an ini setting, a marker or the fixture asks for it."""
 
@@ -100,6 +108,10 @@ class Watch:
         return None if self._killed or found is None or is_off(found) else found
 
     @pytest.hookimpl
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """What cannot be collected is not run."""
+        self._partial = self._partial or report.failed
+
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         """Then this run says nothing of the rest of the baseline."""
         self._partial = self._partial or bool(items)
@@ -132,6 +144,8 @@ class Watch:
             raise
 
     def _new_guard(self, config: Config) -> guard:
+        import torch  # noqa: F401 - ahead of our own rooms, see ``environment.when_loaded``
+
         from ..guard import guard
         from ..running import RUNNING
 
@@ -195,6 +209,8 @@ class Watch:
 
     def watcher(self, item: pytest.Item) -> Watcher:
         """What the fixture gives."""
+        import torch  # noqa: F401
+
         from .watcher import Watcher
 
         return Watcher(self._defaults, lambda: item.stash.get(_GUARD, None), self._prepare, killed=self._killed)
@@ -240,7 +256,7 @@ class Watch:
         gathering, path = self._gathering, self._baseline_path
         if gathering is None or path is None:
             return
-        partial = self._partial or self._config.getoption("maxfail", 0) or any("::" in one for one in self._config.args)
+        partial = self._partial or _is_narrowed(self._config)
         if self._updates:
             try:
                 yield update(path, gathering, keep=bool(partial))

@@ -2,7 +2,7 @@
 
 Reads in a row are seen from the findings alone. What only a probe can know (memory that goes to and fro, a constant
 copied again, memory filled on the host) stands as ``details["pattern"]``: ``ping-pong``, ``constant`` or
-``fill-then-move``.
+``fill-then-move``, ``pinned-in-loop``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _EVERY: Final = 0.5
 """Reads this often a step are worth joining."""
 _SCALAR: Final = frozenset({"Tensor.item", "Tensor.__float__", "Tensor.__int__"})
 _NAME: Final = re.compile(r"^(?:float\(|int\()?([\w.]+?)(?:\.item\(\)|\))$")
-_PATTERNS: Final = {"ping-pong": "TWG702", "constant": "TWG703", "fill-then-move": "TWG704"}
+_PATTERNS: Final = {"ping-pong": "TWG702", "constant": "TWG703", "fill-then-move": "TWG704", "pinned-in-loop": "TWG705"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,5 +95,6 @@ def _patterns(findings: list[Finding]) -> list[Hint]:
 _TEXTS: Final = {
     "TWG702": "the same memory goes to the host and back: do the work in between on the device",
     "TWG703": "the same values are copied again and again: copy them once, before the loop",
+    "TWG705": "pinned anew in each step: let the DataLoader pin (pin_memory=True), or fill one pinned buffer again",
     "TWG704": "filled on the host, then moved: make it on the device, torch.randn(..., device=device)",
 }

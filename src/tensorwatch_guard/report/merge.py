@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from array import array
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from os import fspath, walk
 from os.path import isdir, join
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Mapping
 
-    from ..words import Finding, Related, Severity
+    from ..words import Direction, Finding, Related, Severity
 
 MOST_NAMED: Final = 64
 """Ranks that are named one by one, where a finding happened on some only."""
 _DEVICE_NUMBER: Final = re.compile(r"\b([a-z]+):\d+$")
 _ADDED: Final = ("live", "unwatched")
 """Details that are counts: those of all parts are added up."""
-_BLIND: Final = ("more", "ranks", *_ADDED, "blocking_calls", "processes")
+_BLIND: Final = ("more", "ranks", *_ADDED, "blocking_calls", "directions", "processes")
 
 
 @dataclass(slots=True)
@@ -44,6 +45,7 @@ class _Sum:
     blocking: bool = False
     waits: int = 0
     added: dict[str, int] = field(default_factory=dict)
+    directions: Counter[Direction] = field(default_factory=Counter)
     severity: Severity = "note"
     allowed: bool = True
     threads: dict[str, None] = field(default_factory=dict)
@@ -109,6 +111,7 @@ class Merger:
         known.blocked_s += finding.blocked_s
         known.blocking |= finding.blocking
         known.waits += waits_of(finding)
+        known.directions.update(finding.directions)
         for name in _ADDED:
             if name in finding.details:
                 known.added[name] = known.added.get(name, 0) + int(finding.details[name] or 0)
@@ -172,6 +175,8 @@ def _finding(known: _Sum, runs: Runs) -> Finding:
     details.update(known.added)
     if known.blocking and known.waits != known.count:
         details["blocking_calls"] = known.waits
+    if len(known.directions) > 1:
+        details["directions"] = dict(known.directions.most_common())
     if set(known.roles) - {"main"}:
         details["processes"] = known.roles
     details.pop("ranks", None)

@@ -45,9 +45,9 @@ def totals_of(findings: Iterable[Finding]) -> dict[str, Any]:
     for finding in findings:
         totals[finding.kind] += finding.count
         if finding.kind == "transfer":
-            direction = finding.details.get("direction")
-            if direction in DIRECTIONS:
-                totals[direction] += finding.count
+            for direction, count in finding.directions.items():
+                if direction in DIRECTIONS:
+                    totals[direction] += count
             totals["bytes"] += finding.bytes
         if finding.kind in {"sync", "transfer"}:
             totals["blocking"] += waits_of(finding)

@@ -273,6 +273,12 @@ _USES: Final = {
 }
 
 
+def surely(finding: Finding) -> str:
+    """How often something broke; at least, where at times it could not be said."""
+    perhaps = int(finding.details.get("perhaps", 0) or 0)
+    return f"{times(finding.count)} for certain, {times(perhaps)} perhaps" if perhaps else times(finding.count)
+
+
 def _broken(finding: Finding) -> Scene:
     kind = str(finding.details.get("type", ""))
     gone = FOUND_GONE.get(str(finding.details.get("told")))
@@ -280,7 +286,7 @@ def _broken(finding: Finding) -> Scene:
     if finding.details.get("certain") is False:
         heading = f"perhaps {heading}"
     node = finding.details.get("node")
-    facts = [", ".join(part for part in (times(finding.count), steps(finding)) if part)]
+    facts = [", ".join(part for part in (surely(finding), steps(finding)) if part)]
     if node:
         nodes = finding.details.get("nodes")
         others = f" and {number(nodes - 1)} more" if isinstance(nodes, int) and nodes > 1 else ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from ..rules import BY_ID
 from ..words import SEVERITIES, SIMULATED, Finding
 from .model import waits_of
-from .story import FOUND_GONE, SHARED, Story, interval, order_of, stories, when
+from .story import FOUND_GONE, SHARED, Story, interval, order_of, stories, surely, when
 from .wording import WRITER_WORDS, number, place, plural, rate, seconds, sentence, times
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _memory(story: Story) -> str:
         text = _WHAT.get(what, "shared memory is used in an unsafe way at {site}")
         found = f"{FOUND_GONE.get(str(told), 'at')} {place(head.site)}"
         return text.format(
-            site=place(head.site), began=where_began, write=_write(story), times=times(head.count), found=found
+            site=place(head.site), began=where_began, write=_write(story), times=surely(head), found=found
         )
     writer = WRITER_WORDS.get(str(head.details.get("writer")), "somebody")
     ends = interval(head)
@@ -156,6 +156,9 @@ def clean_line(report: Report) -> str:
     notes = sum(1 for finding in report.findings if is_plain_note(finding))
     if notes:
         parts.append(plural(notes, "note"))
+    severed = next((f for f in report.findings if f.kind == "alias" and f.details.get("severed") and f.allowed is None), None)
+    if severed is not None:
+        parts.append(f"what {place(severed.site)} handed out no longer follows")
     allowed = int(report.totals.get("allowed", 0))
     if allowed:
         parts.append(f"{number(allowed)} allowed")

@@ -30,6 +30,8 @@ _SEVERITY_PLURALS: Final[dict[str, str]] = {"critical": "critical"}
 
 def what(finding: Finding) -> str:
     """What happened, in two or three words."""
+    if len(finding.directions) > 1:
+        return "copies both ways"
     if finding.kind == "transfer":
         return DIRECTION_WORDS.get(str(finding.details.get("direction")), KIND_WORDS["transfer"])
     return KIND_WORDS[finding.kind]

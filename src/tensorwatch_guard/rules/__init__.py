@@ -37,7 +37,7 @@ RULES: Final[tuple[Rule, ...]] = (
 BY_ID: Final[Mapping[str, Rule]] = {rule.id: rule for rule in RULES}
 
 RARE: Final = 0.05
-"""Less than once in 20 steps is rare: too seldom to cost anything that can be felt."""
+"""In one of 20 steps or less is rare: too seldom to cost anything that can be felt."""
 _STEPS_TO_TELL: Final = 20
 
 
@@ -62,7 +62,9 @@ def rule_for(kind: str, op: str, implicit: bool = False, details: Mapping[str, A
     return _unknown()
 
 
-def severity_of(rule: Rule, *, count: int = 1, steps: int = 0, consumed: bool = False, once: bool = False) -> Severity:
+def severity_of(
+    rule: Rule, *, count: int = 1, steps: int = 0, consumed: bool = False, at_steps: int | None = None
+) -> Severity:
     """What a finding of this rule weighs in a run.
 
     Args:
@@ -70,17 +72,17 @@ def severity_of(rule: Rule, *, count: int = 1, steps: int = 0, consumed: bool = 
         count: How often it happened.
         steps: Steps of the run, 0 where none were seen.
         consumed: Whether a later write was then used: in backward, in a copy in flight.
-        once: Whether all of it was at one step: before the first, after the last.
+        at_steps: In how many of the steps it happened, ``count`` if that is not known: twenty reads at the end of an epoch
+            are no reads in a step.
     """
     if rule.id.startswith("TWG4"):
         return "error" if consumed else rule.severity
     if rule.severity != "warning" or not rule.id.startswith(("TWG1", "TWG2")):
         return rule.severity
-    repeats = count > 1 and (steps > 0 and count / steps >= RARE)
+    often = (count if at_steps is None else min(at_steps, count)) / steps if steps else 0.0
     if rule.only_repeated:
-        return "warning" if repeats else "note"
-    rare = steps >= _STEPS_TO_TELL and (count / steps < RARE or (once and count < steps))
-    return "note" if rare else "warning"
+        return "warning" if count > 1 and often > RARE else "note"
+    return "note" if steps >= _STEPS_TO_TELL and often <= RARE else "warning"
 
 
 def worst(severities: Any) -> Severity | None:

@@ -9,6 +9,8 @@ import linecache
 import re
 from typing import TYPE_CHECKING, Final
 
+from .orders import ASSIGNED, BY_OPERATION, CALLS_THAT_READ, HIDDEN, NAMELESS, SAMPLED, SIZES
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,36 +27,18 @@ _MOVE: Final = re.compile(r"^(?P<name>.+?)\.(?:to|cuda|xpu)\(", re.DOTALL)
 _HOST_MADE: Final = re.compile(
     r"^torch\.(?P<make>randn|rand|randint|zeros|ones|full|empty|arange|eye|linspace)\(", re.DOTALL
 )
-_CONSTANT: Final = re.compile(r"^torch\.(?:as_tensor|tensor|asarray)\(\s*[\[(\d.-]")
+_CONSTANT: Final = re.compile(
+    r"^torch\.(?:as_tensor|tensor|asarray)\(\s*(?=[\[(\d.-])(?:[\[\]()\d\s.,eE+*-]|True|False)+"
+    r"(?:$|(?:device|dtype|requires_grad|pin_memory)\s*=)"
+)
+"""Numbers and nothing else: with a name among them they may be new each time."""
+_IN_LOADER: Final = re.compile(r"(?:__getitem__|__getitems__|collate\w*)$")
+"""Functions that a DataLoader calls: what they hand out may be pinned afterwards, and must be on the host for that."""
 _STATE: Final = re.compile(r"[\w.\[\]]+\.state_dict\(\)")
 _IN_PLACE: Final = re.compile(r"^([\w.\[\]]+)\s*([-+*/@|&^%]|//|\*\*|<<|>>)=\s")
 _ONE: Final = re.compile(r"[\w.]+(?:\([^()]*\)|\[[^\[\]]*\]|\.\w+)*")
 """What needs no brackets before a method is called on it."""
 _REDUCED: Final = re.compile(r"\.(?:sum|mean|max|min|norm|detach)\(\)$")
-
-_CALLS_THAT_READ: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
-    (
-        re.compile(r"\bscaler\.step\("),
-        "GradScaler.step reads its inf check once a step; a fused optimizer (fused=True) does without",
-    ),
-    (re.compile(r"clip_grad_norm_\("), "pass error_if_nonfinite=False, and log the norm every N steps"),
-    (re.compile(r"\.get_scale\("), "read the scale every N steps; get_scale() waits each time"),
-    (
-        re.compile(r"\b(Normal|Categorical|Bernoulli|Beta|Dirichlet|Gamma|distributions\.\w+)\("),
-        "pass validate_args=False: torch.distributions checks its arguments on the host",
-    ),
-    (
-        re.compile(r"\.log_prob\("),
-        "make the distribution with validate_args=False: it checks each value on the host",
-    ),
-    (re.compile(r"ReduceLROnPlateau|\b\w*sched\w*\.step\("), "give the scheduler a host number, once an epoch"),
-    (
-        re.compile(r"\.step\(\s*(?:closure=)?\w*closure\w*\s*\)"),
-        "an optimizer that calls its closure several times a step (L-BFGS) decides on the host: another one does without",
-    ),
-)
-"""Calls that read a tensor somewhere inside PyTorch: the source text names the call, not the read."""
-
 
 def _short(text: str | None) -> str | None:
     """The text as a name to speak of, or None where it is too long or spans a call's many arguments."""
@@ -71,13 +55,17 @@ def _line(site: Site | None) -> str:
 
 
 def _source(finding: Finding) -> str:
-    return (finding.site.source or "") if finding.site else ""
+    return _text(finding.site)
+
+
+def _text(site: Site | None) -> str:
+    return (site.source or "").strip() if site else ""
 
 
 def _by_call(finding: Finding) -> str | None:
     """What to do about a call that is known to read inside."""
     source = _source(finding)
-    return next((order for pattern, order in _CALLS_THAT_READ if pattern.search(source)), None)
+    return next((order for pattern, order in CALLS_THAT_READ if pattern.search(source)), None)
 
 
 def _truth(rule: Rule, finding: Finding) -> str:
@@ -118,7 +106,7 @@ def _is_whole(text: str) -> bool:
 
 def _move(rule: Rule, finding: Finding) -> str:
     source = _source(finding)
-    if finding.site is not None and finding.site.function.endswith("__getitem__"):
+    if finding.site is not None and _IN_LOADER.search(finding.site.function):
         return "leave samples on the host and move whole batches, in the loop: pinned, with non_blocking=True"
     made = _HOST_MADE.match(source)
     if made:
@@ -130,14 +118,17 @@ def _move(rule: Rule, finding: Finding) -> str:
     match = _MOVE.match(source)
     name = _short(match["name"]) if match else None
     pinned = finding.details.get("pinned")
-    if name is not None and "(" in name:
-        name = "its source"
     if name is None or pinned:
         return "the source is pinned already: pass non_blocking=True" if pinned else rule.remedy
+    if "(" in name:  # new each time: pinning it would cost as much
+        return "fill a pinned buffer and pass non_blocking=True (two in turn, with an event each), or make it on the device"
     return f"pin {name} (DataLoader(pin_memory=True)) and pass non_blocking=True, or make it on the device"
 
 
 def _stuck(rule: Rule, finding: Finding) -> str:
+    waited = finding.details.get("blocking_calls")
+    if waited:
+        return f"it waited in {waited:,} of {finding.count:,} calls: pin what comes from the host in those, and keep it dense"
     if finding.details.get("pinned"):
         return "pinned, but not dense or changing its dtype: call .contiguous(), convert on the device"
     return rule.remedy
@@ -147,23 +138,7 @@ def _sized(rule: Rule, finding: Finding) -> str:
     node = finding.details.get("backward")  # of which the line of ``backward()`` says nothing
     if node:
         return f"{node}: where the forward pass indexed, keep the shape there, torch.where(mask, x, 0)"
-    return _SIZES.get(finding.op, rule.remedy)
-
-
-_SIZES: Final[dict[str, str]] = {
-    "Tensor.__getitem__": "keep the shape: torch.where(mask, x, 0), masked_fill, or weights of 0 and 1",
-    "torch.masked_select": "keep the shape: torch.where(mask, x, 0), or weights of 0 and 1",
-    "torch.nonzero": "torch.nonzero_static(x, size=n) has a known size; or work with the mask itself",
-    "torch.argwhere": "torch.nonzero_static(x, size=n) has a known size; or work with the mask itself",
-    "torch.where": "use the mask itself, torch.where(mask, a, b), or torch.nonzero_static(x, size=n)",
-    "torch.bincount": "torch.zeros(n, device=device).scatter_add_(0, index, ones) has a known size",
-    "torch.repeat_interleave": "pass output_size=, which is known on the host in most cases",
-    "torch.histc": "pass min= and max=",
-    "torch.unique": "do it once outside the loop, or keep sorted data and compare neighbours",
-    "torch.mode": "use shorter rows, or torch.bincount once outside the loop",
-    "torch.nested.nested_tensor": "use layout=torch.jagged with offsets, or enable_nested_tensor=False in "
-    "TransformerEncoder",
-}
+    return SIZES.get(finding.op, rule.remedy)
 
 
 def copy_of(site: Site | None, origin: Site | None = None) -> str:
@@ -207,19 +182,25 @@ def _mutation(rule: Rule, finding: Finding) -> str:
     order = copy_of(began.site, began.origin)
     source = _source(finding)
     in_place = _IN_PLACE.match(source)
-    if finding.details.get("writer") == "torch" and in_place and _short(in_place[1]):
+    writer = finding.details.get("writer")
+    if writer == "torch" and in_place and _short(in_place[1]):
         name, sign = in_place.groups()
         return f"copy where it is shared: {order}; or do not write in place: {name} = {name} {sign} ..."
-    return f"copy where it is shared: {order}"
+    if ".numpy(" not in _text(began.site) or began.origin is not None:
+        return f"copy where it is shared: {order}"
+    meant = "the array is meant to follow the tensor" if writer == "torch" else "the tensor is meant to be changed by it"
+    return f"copy where it is shared: {order}, unless {meant}: then allow it"
 
 
 def _hazard(rule: Rule, finding: Finding) -> str:
     began = shared_at(finding)
     if finding.details.get("type") != "stale-gradient" or began is None or began.site is None:
         return rule.remedy
-    if finding.details.get("refilled"):
-        return "write only after backward, or give the forward pass a copy: .clone()"
     shared = [other for other in finding.related if other.role == "shared-by" and other.site]
+    # handed out once and copied there, a tensor would never see what the buffer is filled with
+    once = finding.details.get("handed_out", 1) < 2 and all(_text(one.site).startswith("torch.") for one in shared)
+    if finding.details.get("refilled") or once:
+        return "write only after backward, or give the forward pass a copy: .clone()"
     copies = dict.fromkeys(copy_of(other.site, other.origin) for other in shared)
     return f"write only after backward, or copy where it is shared: {', and '.join(list(copies)[:_MOST_COPIES])}"
 
@@ -236,30 +217,22 @@ def _refusal(rule: Rule, finding: Finding) -> str:
     return rule.remedy
 
 
-def _inside(rule: Rule, finding: Finding) -> str:
-    if set(finding.via) - _NAMELESS:
-        return rule.remedy
+def _inside(_rule: Rule, finding: Finding) -> str:
+    if finding.op in BY_OPERATION:
+        return BY_OPERATION[finding.op]
     source = _source(finding)
+    named = [name for name in finding.via if name not in NAMELESS]
+    if named:
+        known = ".sample(" in source and named[-1].startswith("torch.distributions.")
+        return SAMPLED if known else f"it waits in {named[-1]}: look for a variant that is given its sizes by the host"
     assigned = re.search(re.escape(source) + r"\s*=(?!=)", _line(finding.site)) if source.endswith("]") else None
-    order = _ASSIGNED if assigned else next((order for pattern, order in _HIDDEN if pattern.search(source)), None)
+    order = ASSIGNED if assigned else next((order for pattern, order in HIDDEN if pattern.search(source)), None)
     if order is None and "backward" in finding.via:
-        order = "the backward of x[mask] and its like waits: keep the shape in the forward pass (torch.where(mask, x, 0))"
+        order = (
+            "the backward of x[mask] waits: keep the shape in the forward pass, torch.where(mask, x, 0); of x[index] with the "
+            "index on the host: keep that on the device"
+        )
     return f"{order or 'a variant that is given its sizes by the host does not wait'}; ops=True (--ops) says which it is"
-
-
-_NAMELESS: Final = frozenset({"C++", "backward"})
-"""What the driver's call-back knows of an operation that it cannot name."""
-_ASSIGNED: Final = (
-    "what is assigned there comes from the host, or a mask is turned into positions: fill_() for numbers, torch.where for masks"
-)
-_HIDDEN: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
-    (re.compile(r"\bone_hot\("), "pass num_classes: one_hot looks for the largest value otherwise"),
-    (
-        re.compile(r"[\w)\]]\["),
-        "a mask is turned into positions there (torch.where(mask, x, 0) keeps the shape), an index on the host is copied over",
-    ),
-)
-"""Of a wait that only the driver saw: what is written in the line says what it may be."""
 
 
 def _built(rule: Rule, finding: Finding) -> str:
@@ -269,9 +242,28 @@ def _built(rule: Rule, finding: Finding) -> str:
 
 
 def _operand(rule: Rule, finding: Finding) -> str:
+    if finding.details.get("backward"):
+        return "an index of the forward pass stands on the host: keep it on the device"
     if finding.op != "Tensor.__setitem__":
         return rule.remedy
-    return "what is assigned stands on the host: make it on the device, or collect there and copy once; fill_() for a number"
+    return (
+        "what is assigned stands on the host: make it on the device, or collect there and copy once; a number: masked_fill_ or "
+        "index_fill_"
+    )
+
+
+def _number(rule: Rule, finding: Finding) -> str:
+    return SAMPLED if ".sample(" in _source(finding) else rule.remedy
+
+
+def _both_ways(finding: Finding) -> str:
+    """What to do about a line that copies in more than one direction."""
+    parts = [f"{count:,} {_WAYS.get(way, way)}" for way, count in finding.directions.items()]
+    order = "find out who sends it there and back: keep it on one side in between, or move it late and together"
+    return f"one line, both ways ({', '.join(parts)}): {order}"
+
+
+_WAYS: Final[dict[str, str]] = {"h2d": "to the device", "d2h": "to the host", "d2d": "between devices"}
 
 
 _BY_RULE: Final[dict[str, Callable[[Rule, Finding], str]]] = {
@@ -281,6 +273,7 @@ _BY_RULE: Final[dict[str, Callable[[Rule, Finding], str]]] = {
     "TWG107": _operand,
     "TWG201": _scalar,
     "TWG202": _truth,
+    "TWG204": _number,
     "TWG206": _sized,
     "TWG207": _sized,
     "TWG211": _inside,
@@ -296,5 +289,7 @@ _BY_RULE: Final[dict[str, Callable[[Rule, Finding], str]]] = {
 
 def advice(rule: Rule, finding: Finding) -> str:
     """What to do about this very finding, in one line; the rule's remedy where the source says no more."""
+    if len(finding.directions) > 1 and finding.severity != "note":
+        return _both_ways(finding)
     concrete = _BY_RULE.get(rule.id)
     return concrete(rule, finding) if concrete else rule.remedy

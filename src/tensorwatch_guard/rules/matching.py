@@ -70,7 +70,6 @@ def _stuck(details: Details) -> bool:
 ROWS: Final[tuple[Row, ...]] = (
     Row("TWG104", "transfer", "Module.to Module.cpu Module.cuda Module.xpu"),
     Row("TWG110", "transfer", "Module.load_state_dict"),
-    Row("TWG109", "transfer", "Tensor.pin_memory"),
     Row("TWG103", "transfer", "", _direction("d2d")),
     Row("TWG106", "transfer", "", _stuck),
     Row("TWG108", "transfer", "", _background),
@@ -104,6 +103,7 @@ ROWS: Final[tuple[Row, ...]] = (
         "Tensor.__index__ Tensor.masked_fill Tensor.index_fill torch.linspace torch.logspace torch.normal",
     ),
     Row("TWG208", "sync", "torch.equal torch.allclose"),
+    Row("TWG211", "sync", "torch.linalg.matrix_exp torch.cholesky_inverse torch.isin torch.segment_reduce"),
     Row("TWG209", "sync", "torch.linalg.* torch.cholesky torch.inverse"),
     Row("TWG210", "sync", "*ctc_loss* *quant*"),
     Row("TWG211", "sync", "", _only_traced),

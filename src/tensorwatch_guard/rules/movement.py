@@ -92,17 +92,6 @@ TRANSFERS: Final[tuple[Rule, ...]] = (
         "transfer",
     ),
     Rule(
-        "TWG109",
-        "pinned-in-the-loop",
-        "memory is pinned",
-        "warning",
-        "Pinning asks the driver for page-locked memory and copies into it; done for each batch it can cost "
-        "more than it gains.",
-        "let the DataLoader pin (pin_memory=True), or pin one buffer and reuse it",
-        "transfer",
-        only_repeated=True,
-    ),
-    Rule(
         "TWG110",
         "state-loaded",
         "parameters are copied in from a state dict",
@@ -172,7 +161,7 @@ SYNCS: Final[tuple[Rule, ...]] = (
         "`in` on a tensor makes the host wait for the device",
         "warning",
         "`value in tensor` compares on the device and reads the answer back.",
-        "torch.isin(...) stays on the device; keep a Python set for host values",
+        "compare on the device, (x == value).any(), and read it late; keep a Python set for host values",
         "sync",
     ),
     Rule(
@@ -238,8 +227,8 @@ SYNCS: Final[tuple[Rule, ...]] = (
         "warning",
         "synchronize() is right around a measurement and wrong in every step: the device runs dry while the "
         "host waits.",
-        "remove it, or measure with torch.cuda.Event(enable_timing=True); stream.wait_event orders work "
-        "without the host",
+        "where it completes a background copy to the host, wait for an event of that copy; else remove it, or measure with "
+        "torch.cuda.Event(enable_timing=True)",
         "sync",
         only_repeated=True,
     ),

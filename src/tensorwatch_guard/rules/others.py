@@ -117,6 +117,15 @@ HINTS: Final[tuple[Rule, ...]] = (
         "Filling costs the host, and moving costs a copy; the device can fill its own memory.",
         "make it there: torch.randn(..., device=device)",
     ),
+    Rule(
+        "TWG705",
+        "pinned-in-the-loop",
+        "memory is pinned anew in each step",
+        "note",
+        "Pinning asks the driver for page-locked memory and copies into it; done for each batch it can cost more than it "
+        "gains.",
+        "let the DataLoader pin (pin_memory=True), or pin one buffer and fill it again when its copy is done",
+    ),
 )
 
 ALLOWANCES: Final[tuple[Rule, ...]] = (

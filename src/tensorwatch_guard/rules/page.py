@@ -17,7 +17,7 @@ Each finding names a rule. Here is what it means, how to mend it, and how to all
 
 - **note**: true, and nothing to mend; **warning**: costs time in every step, or values changed behind
   somebody's back; **error**: a result is wrong; **critical**: memory that is gone, a crash in waiting.
-- Waits and copies that happen less than once in 20 steps are notes, whatever is said below. A later write
+- Waits and copies that happen in one of 20 steps or less are notes, whatever is said below. A later write
   that was then used (in backward, in a copy in flight) is an error.
 - To allow a line, give a reason: `# tensorwatch: allow[sync] metrics every 100 steps`; around a block,
   `with allow("sync", reason="metrics every 100 steps"):`. Allowed findings are counted and shown with reasons.

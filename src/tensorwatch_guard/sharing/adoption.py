@@ -63,7 +63,7 @@ class Adoption:
         data_views = self._writes.data_views
         if data_views:
             address = tensor.data_ptr()
-            data_views.handed_out(address, address + tensor.nbytes)
+            data_views.handed_out(address, address + tensor.nbytes, self._writes.ledger.at(address))
         serial = nursery.add(op, direction, at, tensor, array, line, self.compares)
         if moment is None:
             code, lasti = (at.code, at.lasti) if isinstance(at, Trail) else at
@@ -151,6 +151,13 @@ class Adoption:
 
     def _died_young(self, born: Newborn) -> None:
         """A newborn's memory was written, and then one side died."""
+        try:
+            self._last_words(born)
+        finally:
+            if isinstance(born.owner, ArrayOwner):
+                born.owner.let_go()  # what is told keeps the owner, and NumPy resizes no array that somebody else holds
+
+    def _last_words(self, born: Newborn) -> None:
         piece = Piece(0, born.region, born.owner or _GONE, False)
         change = self.since_birth(piece, born)
         if change is None:

@@ -26,7 +26,7 @@ from .ledger import version_probe
 from .writers import Blindness
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ..sites import Trail
     from .ledger import Piece
@@ -210,10 +210,11 @@ class DataViews:
 
     # -- asked by others -----------------------------------------------------------------------------------------------
 
-    def handed_out(self, low: int, high: int) -> None:
-        """The memory comes to be shared with an array just now: earlier writes are no writes to it."""
+    def handed_out(self, low: int, high: int, known: Iterable[Piece] = ()) -> None:
+        """The memory comes to be shared with an array just now: earlier writes are none to it, but to what was ``known``."""
         for taken in list(self._open.values()):
             if taken.low < high and low < taken.high:
+                taken.seen = {**{piece.key: taken.base for piece in known}, **(taken.seen or {})}
                 taken.base = taken.probe._version
 
     def wrote(self, piece: Piece) -> bool | None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ..sites import NOWHERE
+from ..sites import NOWHERE, Trail
 from ..words import Change, Write, Writer, WrittenBy
 from .attention import EVERYWHERE, Attention
 from .following import Following
 from .ledger import Alias, Piece
-from .moments import END, Stamp, moment_of
+from .moments import BEGIN, END, Stamp, moment_of
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -30,6 +30,8 @@ MOST_EXPLAINED: Final = 64
 """Exact writes of one piece that are kept in mind until its contents have been compared."""
 MOST_EVENTS: Final = 20
 """Writes told of one interval before following rests."""
+DOUBTS: Final = 4
+"""So many times memory is followed from where it is handed out to a backward that may have used new values."""
 NEWS: Final = 3
 """So many times an interval is news; one that was found more often and has no line keeps boundaries awake."""
 
@@ -38,8 +40,8 @@ class Case:
     """One interval in which memory of one site was written: followed until its line is named, or given up."""
 
     __slots__ = (
-        "armed", "armed_at", "events", "from_key", "kind", "named", "patience", "places", "seen", "site", "to_key", "turns",
-        "writers",
+        "armed", "armed_at", "doubts", "events", "from_key", "kind", "named", "patience", "places", "seen", "site", "to_key",
+        "turns", "writers",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +59,7 @@ class Case:
         self.armed_at = 0
         """Serial number of the event: of several looks in its course (each newborn that is adopted has one) none is a turn."""
         self.named = False
+        self.doubts = DOUBTS
         self.writers: set[Writer] = set()
         """Who wrote in the lines it was named by."""
         self.seen = 0
@@ -233,6 +236,24 @@ class Escalation:
             key for key, case in self._cases.items()
             if case.named and case.site in sites and case.kind == kind and (who == "unknown" or who in case.writers)
         )  # fmt: skip
+
+    def doubt(self, mutation: Mutation, used_at: Trail) -> None:
+        """Backward may have used what was written somewhere between two events: a line alone has no place in autograd's order.
+
+        So the memory is followed all the way from where it is handed out to that backward, a few times.
+        """
+        if self._mode != "auto":
+            return
+        for alias in mutation.aliases:
+            ends = (*alias.trail.key, 0), (*used_at.key, BEGIN)
+            name = (alias.trail.key, _kind_of(mutation.piece), *ends)
+            case = self._cases.get(name)
+            if case is None and len(self._cases) < MOST_CASES:
+                case = self._cases[name] = Case(*name)
+            if case is not None and case.doubts > 0 and not case.armed:
+                case.doubts -= 1
+                case.named, case.turns, case.events, case.patience = False, 1, 0, PATIENCE
+        self._rethink()
 
     def has_settled(self) -> bool:
         """Whether nothing is followed, and for all memory that was written more than a few times some line is known."""

@@ -6,6 +6,7 @@ lines, or has the loop around them turned meanwhile without a look? An interval 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from types import CodeType
 from typing import Final
 
@@ -44,13 +45,14 @@ class Passes:
         """Whether one end's place was, or may have been, passed again in between, or the loop may have turned without that."""
         if before.serial < self._pace.last_rest < after.serial:
             return True
-        for end in (before.trail, after.trail):
-            place = (id(end.code), end.lasti)
-            if end.code is not None and (
-                before.serial < self.last.get(place, self._forgotten) < after.serial
-                or (place in self.unnoted and before.serial < self._pace.woken)
-            ):
+        for end, others in ((before.trail, _up_to), (after.trail, _from)):
+            if end.code is None:
+                continue
+            if (id(end.code), end.lasti) in self.unnoted and before.serial < self._pace.woken:
                 return True
+            for lasti in others(end.code, end.lasti):  # where a side dies is an instruction behind the one that made the next
+                if before.serial < self.last.get((id(end.code), lasti), self._forgotten) < after.serial:
+                    return True
         first, last = before.trail, after.trail
         return first.code is not None and first.code is last.code and goes_round(first.code, first.lasti, last.lasti)
 
@@ -61,3 +63,21 @@ class Passes:
             for end in ends
             if end is not None and end.code is not None
         )
+
+
+@lru_cache(maxsize=1024)
+def _up_to(code: CodeType, lasti: int) -> tuple[int, ...]:
+    """The instructions of one line up to one of them: passed after it they were passed again."""
+    return tuple(at for at in _line(code, lasti) if at <= lasti) or (lasti,)
+
+
+@lru_cache(maxsize=1024)
+def _from(code: CodeType, lasti: int) -> tuple[int, ...]:
+    """Those from it on: passed ahead of it they were passed in a turn before."""
+    return tuple(at for at in _line(code, lasti) if at >= lasti) or (lasti,)
+
+
+def _line(code: CodeType, lasti: int) -> list[int]:
+    parts = [(start, end, line) for start, end, line in code.co_lines() if line is not None]
+    number = next((line for start, end, line in parts if start <= lasti < end), None)
+    return [at for start, end, line in parts if line == number for at in range(start, end, 2)]

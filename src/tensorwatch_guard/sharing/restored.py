@@ -19,6 +19,8 @@ from .backing import may_be_read
 if TYPE_CHECKING:
     import torch
 
+MOST_PARTS: Final = 64
+"""Changes of one piece that are kept apart."""
 LARGEST: Final = 1 << 20
 """Bytes of a saved value's span above which nothing is compared."""
 
@@ -29,6 +31,22 @@ class Held(NamedTuple):
     low: int
     before: bytes
     after: bytes
+
+
+def in_one(first: Sequence[Held], second: Sequence[Held]) -> tuple[Held, ...] | None:
+    """The changes of two writes, one after the other; None where they are too many to be kept."""
+    found = list(first)
+    for part in second:
+        high = part.low + len(part.before)
+        over = [at for at, one in enumerate(found) if one.low < high and part.low < one.low + len(one.before)]
+        known = found[over[0]] if len(over) == 1 else None
+        if known is None or (known.low, len(known.before)) != (part.low, len(part.before)):
+            found.append(part)
+        elif known.before == part.after:
+            del found[over[0]]
+        else:
+            found[over[0]] = Held(part.low, known.before, part.after)
+    return tuple(found) if len(found) <= MOST_PARTS else None
 
 
 class Value:
@@ -48,9 +66,9 @@ class Value:
         """Whether it can be compared."""
         return bool(self._now)
 
-    def touched_by(self, write: Held) -> bool:
+    def touched_by(self, write: Sequence[Held]) -> bool:
         """Whether a write changed a byte of some element."""
-        return bool((self._with(write.low, write.before) != self._with(write.low, write.after)).any())
+        return any((self._with(part.low, part.before) != self._with(part.low, part.after)).any() for part in write)
 
     def differs_from_before(self, writes: Sequence[Held]) -> bool:
         """Whether some element is not what it was before these writes, which are in their order."""

@@ -148,7 +148,7 @@ class Writes:
             alias.probe = born.probe if born is not None else version_probe(tensor) if tensor is not None else None
             alias.version = born.version if born is not None else alias.probe._version if alias.probe is not None else 0
             if born is None and self.data_views:
-                self.data_views.handed_out(region.address, region.address + region.nbytes)
+                self.data_views.handed_out(region.address, region.address + region.nbytes, self.ledger.at(address))
             if new and watch and (not piece.owner.may_move or piece.hold() is not None):
                 piece.partial = region.nbytes < storage.nbytes() or (direction.startswith("tensor->") and has_gaps(region))
                 noted = Noted(piece) if piece.partial else None
