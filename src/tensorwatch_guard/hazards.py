@@ -71,6 +71,8 @@ class Hazards:
         self.walks_skipped = 0
         self.suspects: dict[int, list[Write]] = {}
         self._held = 0
+        self._wrong_at: set[object] = set()
+        """Backwards that are known to have used overwritten values."""
 
     # -- stale gradients -----------------------------------------------------------------------------------------------
 
@@ -165,7 +167,9 @@ class Hazards:
 
     def _stale(self, at: Trail, found: Sequence[Stale], writes: Mapping[int, Write]) -> None:
         certain = [one for one in found if one.certain]
-        if not certain:
+        if certain:
+            self._wrong_at.add(at.key)
+        elif at.key not in self._wrong_at:
             self._follow_again([writes[one.suspect].mutation for one in found], at)
         first = (certain or list(found))[0]
         tallies = self._session.emit(

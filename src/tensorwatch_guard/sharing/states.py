@@ -86,10 +86,15 @@ class State:
         return id(state.get(self.name)) == self.versions[self.name][0]
 
     def is_within(self, mapping: Mapping[str, Any]) -> bool:
-        """Whether some tensor of this dead state lives on in a mapping: it has its name, its identity and its counter."""
-        for name, _, probe in self.probes:
+        """Whether some tensor of this dead state lives on in a mapping: by its name, its identity, its memory and its counter.
+
+        An identity alone comes again: the copies that ``deepcopy(model.state_dict())`` makes lie where its tensors were.
+        """
+        for name, address, probe in self.probes:
             value = mapping.get(name)
-            if id(value) == self.versions[name][0] and isinstance(value, torch.Tensor) and value._version == probe._version:
+            if id(value) != self.versions[name][0] or not isinstance(value, torch.Tensor) or not _is_plain(value):
+                continue
+            if value.data_ptr() == address and value._version == probe._version:
                 return True
         return False
 

@@ -33,6 +33,8 @@ class Verdicts:
         self.tell = tell
         self.in_span = False
         self._told_at = -1
+        self._lines: set[object] = set()
+        """Lines that were named: only a new one wakes who rests."""
         self._lows: dict[int, int] = {}
         self._highs: dict[int, int] = {}
         """What was told at one event, which may look several times: a write through overlapping regions is one."""
@@ -110,7 +112,10 @@ class Verdicts:
         )
         change = Change(piece.key, write.first, write.last, write.before, write.after)
         piece.written += 1
-        self._writes.pace.wake()
+        line = write.place and (write.place.file, write.place.line)
+        if line not in self._lines:
+            self._lines.add(line)
+            self._writes.pace.wake()
         told = Mutation(
             piece, change, write.writer, at, at, True, write.thread, piece.named, write.by,
             write.sequence, write.writer != "torch" or write.known_to is not None, cases=cases,
