@@ -150,6 +150,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
             me = get_ident()
             self._within.discard(me if me in self._within else next(iter(self._within)))
             if self._within:
+                self._policy.leave()
                 return False
             self._close(error)
             return self._pid == os.getpid()

@@ -270,7 +270,8 @@ class Config:
     def anchored(self) -> Config:
         """With its files where they were asked for, wherever the program goes."""
         asked = {name: getattr(self, name) for name in ("json", "report", "baseline")}
-        return replace(self, **{name: _absolute(path) for name, path in asked.items() if isinstance(path, str)})  # type: ignore[arg-type]
+        paths = {name: _absolute(path) for name, path in asked.items() if isinstance(path, str)}
+        return replace(self, **paths) if paths else self  # type: ignore[arg-type]
 
     def check_files(self) -> None:
         """Find out now, and not after hours of training, whether the files asked for can be written.
