@@ -231,3 +231,22 @@ def test_after_a_violation_the_next_call_is_seen_as_ever() -> None:
         torch.zeros(2).numpy()
     assert g.report.reads[0].count == 3
     assert len(g.report.aliases) == 1
+
+
+def test_a_line_that_copies_both_ways_is_counted_and_limited_each_way() -> None:
+    def move(tensor: torch.Tensor, device: str) -> torch.Tensor:
+        return tensor.to(device)
+
+    with simulated_accelerator("cuda"):
+        with guard(report=False) as g:
+            for _ in range(3):
+                move(move(torch.ones(4), "cuda"), "cpu")
+            move(torch.ones(4), "cuda")
+        (found,) = g.report.transfers
+        assert (found.count, found.details["direction"], found.directions) == (7, "h2d", {"h2d": 4, "d2h": 3})
+        assert (g.report.totals["h2d"], g.report.totals["d2h"]) == (4, 3)
+        with guard(report=False, h2d="off") as g:
+            move(move(torch.ones(4), "cuda"), "cpu")
+        assert [one.directions for one in g.report.transfers] == [{"d2h": 1}]
+        with pytest.raises(GuardViolation, match=r"copied from cuda:0 \(simulated\) to cpu"), guard(report=False, d2h=0):
+            move(move(torch.ones(4), "cuda"), "cpu")

@@ -155,9 +155,13 @@ class _Later:
         self._start = start
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> None:
-        if self in sys.meta_path and name.partition(".")[0] != __package__ and not _is_half_loaded():
+        if name.partition(".")[0] == __package__ or _is_half_loaded():
+            return
+        try:
             sys.meta_path.remove(self)
-            self._start()
+        except ValueError:  # another thread has imported something, too, and starts it
+            return
+        self._start()
 
 
 def _of_its_own(path: str | None) -> str | None:

@@ -134,6 +134,8 @@ def _is_off(tally: Tally, collector: Collector) -> bool:
 
 def _both_ways(one: Sum) -> dict[str, int]:
     """How often a line copied in each direction, where it did in more than one; the commonest comes first."""
+    if one.first.kind != "transfer":
+        return {}
     counts: Counter[str] = Counter()
     for tally in one.tallies:
         if tally.direction is not None:

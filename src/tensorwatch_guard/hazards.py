@@ -244,6 +244,7 @@ class Hazards:
     def clear(self) -> None:
         """The session is over."""
         self.suspects.clear()
+        self._wrong_at.clear()
         self._held = 0
         self.in_flight.clear()
 

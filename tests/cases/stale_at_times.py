@@ -11,7 +11,7 @@ for _ in range(10):
     out = net(inputs)
     for head in range(2):
         net.zero_grad()
-        out[:, head].pow(2).mean().backward(retain_graph=head == 0)  # expect: hazard type=stale-gradient
+        out[:, head].pow(2).mean().backward(retain_graph=head == 0)  # expect: hazard type=stale-gradient count=10
         for view in views:
             view *= 0.99  # expect: mutation writer=numpy
 print(out.shape)

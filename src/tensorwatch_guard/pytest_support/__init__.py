@@ -112,6 +112,7 @@ class Watch:
         """What cannot be collected is not run."""
         self._partial = self._partial or report.failed
 
+    @pytest.hookimpl
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         """Then this run says nothing of the rest of the baseline."""
         self._partial = self._partial or bool(items)

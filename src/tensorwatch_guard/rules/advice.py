@@ -148,7 +148,7 @@ def copy_of(site: Site | None, origin: Site | None = None) -> str:
     """
     if origin is not None:
         return "what goes into that call or comes out of it, with .copy() or .clone()"
-    line, source = _line(site), ((site.source or "") if site else "").strip()
+    line, source = _line(site), _text(site)
     state = _STATE.search(line)
     to_array = ".numpy(" in source or source.startswith("np.")
     if state and "load_state_dict" not in line and not to_array:
