@@ -84,17 +84,24 @@ def test_once_something_was_found_every_boundary_looks() -> None:
     assert all(hazard.details["certain"] for hazard in report.hazards)
 
 
-def test_what_is_known_by_its_line_keeps_nobody_awake(tmp_path: Path) -> None:
+NEVER_AGAIN = "import tensorwatch_guard.sharing.pace as pace; pace.PART = 1e-9"
+"""A machine so slow that who rests does not look again: its share of time is never saved up."""
+
+
+@pytest.mark.parametrize("machine", ["", NEVER_AGAIN], ids=["this machine", "a slow machine"])
+def test_what_is_known_by_its_line_keeps_nobody_awake(machine: str, tmp_path: Path) -> None:
     """In a child of its own: coverage holds ``sys.settrace``, and no line could be named."""
     program, report = Path(__file__).parent / "cases" / "write_known_then_new.py", tmp_path / "report.json"
-    command = [sys.executable, "-m", "tensorwatch_guard", "run", "--json", str(report), str(program)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
+    command = f"{machine}\nimport sys\nfrom tensorwatch_guard.cli import main\nsys.exit(main(sys.argv[1:]))"
+    arguments = [sys.executable, "-c", command, "run", "--json", str(report), str(program)]
+    done = subprocess.run(arguments, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
     assert done.returncode == 0, done.stderr
     found = Report.load(report)
     known = next(mutation for mutation in found.mutations if mutation.first_step == 0)
     assert known.details["exact"]
     assert known.last_step > KNOWN  # it was seen to the end,
     assert known.count < known.last_step  # but not at each step
+    assert len(found.mutations) == 2  # what began late is told, in sharp or in vague words
     assert any("passed over" in notice.text for notice in found.notices)
 
 

@@ -54,6 +54,8 @@ class Telling:
         self._session = session
         self.suspect: Callable[[Mutation], None] = _nobody
         self._cases: dict[object, list[Tally]] = {}
+        self._named: dict[object, list[Tally]] = {}
+        """The lines that were found in an interval, also where the interval itself was never told."""
 
     def mutated(self, mutation: Mutation) -> None:
         """Shared memory was written."""
@@ -108,8 +110,9 @@ class Telling:
 
     def _seen_again(self, mutation: Mutation) -> None:
         """A write that is known by its line, seen from too far to tell it from others: it counts as that line's."""
-        intervals = [interval for case in mutation.cases for interval in self._cases.get(case, ())]
-        for line in {id(line): line for interval in intervals if (line := interval.into) is not None}.values():
+        lines = [interval.into for case in mutation.cases for interval in self._cases.get(case, ()) if interval.into is not None]
+        lines = lines or [line for case in mutation.cases for line in self._named.get(case, ())]
+        for line in {id(line): line for line in lines}.values():
             line.count += 1
             line.last_step = self._session.steps.now
 
@@ -127,6 +130,8 @@ class Telling:
         for tally in tallies:
             tally.ends |= {case[-1][:-1] for case in mutation.cases}
         for case in mutation.cases:
+            named = self._named.setdefault(case, [])
+            named += [tally for tally in tallies if tally not in named]
             for interval in self._cases.get(case, ()):
                 line = next((t for t in tallies if t.owner is interval.owner), None)
                 if line is not None and one_story(line, interval) and interval.may_hold(line):
