@@ -15,6 +15,7 @@ FLOORS = (
     ("words", "__init__"),
     ("ranks", "levels", "values", "options", "rules"),
     ("operations",),
+    ("expressions",),
     ("sites",),
     ("routes",),
     ("private_api",),

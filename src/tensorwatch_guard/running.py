@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from . import reporting
 from .collector import Collector
 from .containment import suppress_faults, take_all
+from .expressions import forget
 from .memory import Memory
 from .options import is_killed
 from .policy import allow
@@ -29,7 +30,7 @@ from .probes.spans import told
 from .probes.trace import TraceLayer
 from .session import NEVER, REWRITE_NS, SESSION
 from .sharing.moments import now
-from .sites import Trail, forget, trail
+from .sites import Trail, trail
 
 if TYPE_CHECKING:
     from types import FrameType

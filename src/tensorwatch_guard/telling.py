@@ -110,7 +110,8 @@ class Telling:
 
     def _seen_again(self, mutation: Mutation) -> None:
         """A write that is known by its line, seen from too far to tell it from others: it counts as that line's."""
-        lines = [interval.into for case in mutation.cases for interval in self._cases.get(case, ()) if interval.into is not None]
+        intervals = [interval for case in mutation.cases for interval in self._cases.get(case, ())]
+        lines = [interval.into for interval in intervals if interval.into is not None]
         lines = lines or [line for case in mutation.cases for line in self._named.get(case, ())]
         for line in {id(line): line for line in lines}.values():
             line.count += 1

@@ -6,7 +6,8 @@ import ast
 import linecache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ..sites import FILES, USER, site_at, site_of
+from ..expressions import site_at, site_of
+from ..sites import FILES, USER
 from ..words import DIRECTIONS
 from .allow import NAMES, bases
 from .comments import comments_of

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from ..expressions import site_at
 from ..policy.message import line_text, place, where
-from ..sites import site_at
 
 if TYPE_CHECKING:
     import pytest

@@ -13,7 +13,7 @@ from functools import lru_cache
 from types import CodeType
 from typing import Final
 
-from ..sites import WRITING
+from ..expressions import WRITING
 
 _JUMPS: Final = frozenset({*dis.hasjrel, *dis.hasjabs, *getattr(dis, "hasjump", ())})
 _ALWAYS: Final = frozenset(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from tensorwatch_guard.sites import site_of, trail
+from tensorwatch_guard.expressions import site_of
+from tensorwatch_guard.sites import trail
 
 
 class SimulatorUnavailableError(RuntimeError):
