@@ -76,7 +76,16 @@ class _Lookout:
 
             arm()
         except Exception as error:  # whatever it is, the program wants torch and gets it
-            print(f"tensorwatch_guard: the guard could not be prepared: {error!r}", file=sys.stderr)  # noqa: T201
+            _say(f"the guard could not be prepared: {error!r}")
         from importlib.util import find_spec
 
         return find_spec(name)  # asked afresh, because the finders were changed while they were being gone through
+
+
+def _say(text: str) -> None:
+    """On stderr, whatever state that is in; ``environment.say`` may be what could not be imported."""
+    try:
+        if sys.stderr is not None:
+            print(f"tensorwatch_guard: {text}", file=sys.stderr)  # noqa: T201
+    except (OSError, ValueError):
+        return

@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from . import __version__
@@ -62,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command: Callable[[argparse.Namespace], int] = given.command
         return command(given)
     except BrokenPipeError:  # `report ... | head`: the reader has seen enough
+        if given.command is _run:
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FINE
     except ConfigError as error:
@@ -302,4 +305,5 @@ def _failed(text: str) -> int:
 
 def _say(text: str) -> None:
     if sys.stderr is not None:
-        print(f"tensorwatch-guard: {text}", file=sys.stderr, flush=True)
+        with suppress(OSError, ValueError):  # full or closed: the program's exit code stays its own
+            print(f"tensorwatch-guard: {text}", file=sys.stderr, flush=True)

@@ -102,6 +102,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         with RUNNING.turn(self):
             if self._within and me not in self._within:
                 self._policy.enter()  # open in another thread: both are in it, the last one to leave closes it
+                RUNNING.joined(self.collector)
             elif self.is_open:
                 raise RuntimeError("this guard is open already: leave it first, or make a second one with guard()")
             else:
@@ -121,17 +122,17 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
             raise
 
     def stop(self) -> Report:
-        """Close the guard and return its report.
+        """Close the guard and return its report. Files that were asked for are written, nothing is printed.
 
         Raises:
             RuntimeError: if it is not open.
+            GuardViolation: (an AssertionError) if a level or a limit was broken.
         """
-        if not self._leave(None, "this guard is not open: enter it with `with guard() as g:` or g.start() first"):
+        ended = self._leave(None, "this guard is not open: enter it with `with guard() as g:` or g.start() first")
+        if ended is None:
             return self.report
-        violation = self._policy.at_exit(self.report, None)
-        if violation is not None:
-            raise violation
-        return self.report
+        self._finish(*ended, None, prints=False)
+        return ended[0]
 
     def __enter__(self) -> Self:
         return self.start()
@@ -139,11 +140,15 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._leave(error, "this guard is not open: it was left already"):
-            self._finish(error)
+        ended = self._leave(error, "this guard is not open: it was left already")
+        if ended is not None:
+            self._finish(*ended, error)
 
-    def _leave(self, error: BaseException | None, if_not: str) -> bool:
-        """This thread leaves, or the one that entered on its behalf. Whether it was the last, and the guard is closed."""
+    def _leave(self, error: BaseException | None, if_not: str) -> tuple[Report, Policy] | None:
+        """This thread leaves, or the one that entered on its behalf. What is to be told if it was the last.
+
+        Another thread may enter right after it, so nobody asks the guard itself for its report from then on.
+        """
         with RUNNING.turn(self):
             if not self._within:
                 raise RuntimeError(if_not)
@@ -151,9 +156,9 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
             self._within.discard(me if me in self._within else next(iter(self._within)))
             if self._within:
                 self._policy.leave()
-                return False
-            self._close(error)
-            return self._pid == os.getpid()
+                RUNNING.parted(self.collector)
+                return None
+            return self._close(error)
 
     def _open(self) -> None:
         if self._collector is None or self._pid != os.getpid():
@@ -172,9 +177,9 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
             HOUSEHOLD.forget(self)
             RUNNING.undo(self._collector)
 
-    def _close(self, error: BaseException | None) -> None:
+    def _close(self, error: BaseException | None) -> tuple[Report, Policy] | None:
         if self._pid != os.getpid():
-            return  # entered before a fork, left in the child: the guard is the parent's, the child is followed
+            return None  # entered before a fork, left in the child: the guard is the parent's, the child is followed
         collector = cast("Collector", self._collector)
         collector.aborted = error is not None and not isinstance(error, GeneratorExit)
         try:
@@ -190,16 +195,14 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
             self._started = 0.0
             RUNNING.close(collector)
         self._report = HOUSEHOLD.closed(self, self._report, collector)
+        return self._report, self._policy
 
-    def _finish(self, error: BaseException | None) -> None:
+    def _finish(self, report: Report, policy: Policy, error: BaseException | None, *, prints: bool = True) -> None:
         from .printing import finish, say
 
-        if self._report is None:
-            return
-        report = self._report
-        violation = self._policy.at_exit(report, error)
+        violation = policy.at_exit(report, error)
         try:
-            finish(self, report, error or violation)
+            finish(self, report, error or violation, prints=prints)
         except Exception as fault:  # a report that cannot be shown never stops a program
             say(f"the report could not be shown: {fault!r}")
         if violation is not None:
@@ -232,6 +235,7 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         policy = self._policy
         policy.enter()
         error: BaseException | None = None
+        ended = None
         try:
             yield
         except BaseException as raised:
@@ -241,11 +245,10 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
             policy.leave()
             with RUNNING.lock:
                 self._depth -= not within
-                last = self._depth == 0 and not within
-                if last:
-                    self._close(error)
-            if last:
-                self._finish(error)
+                if self._depth == 0 and not within:
+                    ended = self._close(error)
+            if ended is not None:
+                self._finish(*ended, error)
 
     # -- while it is open ----------------------------------------------------------------------------------------------
 

@@ -68,7 +68,7 @@ class Hazards:
         self.in_flight = InFlight(session)
         self._credit_ns = float(WALK_GRACE_NS)
         self._credited = perf_counter_ns()
-        self.walks_skipped = 0
+        self.walks_skipped = self.walks_cut = 0
         self.suspects: dict[int, list[Write]] = {}
         self._held = 0
         self._wrong_at: set[object] = set()
@@ -157,6 +157,7 @@ class Hazards:
             return
         started = perf_counter_ns()
         result = walk(roots, [write.suspect for known in self.suspects.values() for write in known], inputs)
+        self.walks_cut += result.cut
         writes, found = {}, []
         if result.found:
             writes = {write.serial: write for known in self.suspects.values() for write in known}

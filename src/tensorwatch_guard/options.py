@@ -233,7 +233,9 @@ class Config:
             read[name] = rows[name].parse(value, label)
         report = read.get("report")
         if isinstance(report, str) and report.lower().endswith(".json"):
-            if read.setdefault("json", report) != report:
+            if read.get("json") is None:
+                read["json"] = report
+            elif read["json"] != report:
                 raise ConfigError(
                     f"report={report!r} and json={read['json']!r} ask for two report files; name one"
                 )

@@ -12,6 +12,7 @@ from .policy.violation import GuardViolation
 from .processes.household import HOUSEHOLD
 from .processes.siblings import shown_file
 from .ranks import is_launcher
+from .running import RUNNING
 
 if TYPE_CHECKING:
     from .guard import guard
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 _TOLD: Final = frozenset({"warning", "error", "critical"})
 
 
-def finish(done: guard, report: Report, error: BaseException | None, stream: TextIO | None = None) -> None:
-    """Write the files and print what is to be printed."""
+def finish(
+    done: guard, report: Report, error: BaseException | None, stream: TextIO | None = None, *, prints: bool = True
+) -> None:
+    """Write the files and, if it ``prints``, print what is to be printed."""
     config = done.config
     if done.is_process_report and is_launcher() and not report.findings and not report.run.steps:
         return  # a launcher whose programs were not followed has nothing to say
@@ -41,6 +44,8 @@ def finish(done: guard, report: Report, error: BaseException | None, stream: Tex
         _write_text(report, config.report)
     elif config.report is not None and not isinstance(config.report, str | bool):
         config.report.write(str(report) + "\n")
+    elif not prints:
+        return
     elif done.is_process_report or (done.is_outermost and worth_it and not told):
         _print(report, stream or sys.stderr)
         done.told |= worth
@@ -62,7 +67,8 @@ def say(text: str) -> None:
 def write_file(report: Report, path: str | None) -> None:
     """The report file as it stands now; what goes wrong is the caller's to count."""
     if path is not None:
-        report.dump(shown_file(report, path))
+        with RUNNING.files:
+            report.dump(shown_file(report, path))
 
 
 def _write(report: Report, path: str) -> None:

@@ -27,6 +27,7 @@ from .probes.optimizer_steps import OptimizerSteps
 from .probes.patterns import PATTERNS
 from .probes.refusals import tell_waiting
 from .probes.spans import told
+from .probes.stand_in import forget as drop_stand_ins
 from .probes.trace import TraceLayer
 from .session import NEVER, REWRITE_NS, SESSION
 from .sharing.moments import now
@@ -45,6 +46,8 @@ class Running:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
+        self.files = threading.RLock()
+        """Held by who writes a report file: what is written on the way never replaces the last word."""
         self._turns: weakref.WeakKeyDictionary[guard, threading.RLock] = weakref.WeakKeyDictionary()
         self.session = SESSION
         self._install: Installation | None = None
@@ -105,6 +108,16 @@ class Running:
                 LAYER.enter()
             return first
 
+    def joined(self, collector: Collector) -> None:
+        """One more thread has entered an open guard."""
+        if collector in self._layered:
+            LAYER.hold()
+
+    def parted(self, collector: Collector) -> None:
+        """A thread has left it, others have not."""
+        if collector in self._layered:
+            LAYER.release()
+
     def _make_policy(self, opened: guard, collector: Collector) -> None:
         if collector.policy is None:
             collector.policy = Policy(opened.config, collector, self.session)
@@ -117,7 +130,10 @@ class Running:
         from .printing import write_file
 
         for collector, opened in list(self._files.items()):
-            write_file(reporting.on_the_way(self.report_of(opened, collector)), opened.config.json)
+            report = reporting.on_the_way(self.report_of(opened, collector))
+            with self.files:
+                if collector in self._files:  # else the guard was left meanwhile
+                    write_file(report, opened.config.json)
 
     def before_close(self, closing: guard, collector: Collector, frame: FrameType | None) -> None:
         """The last look at shared memory while the guard still listens."""
@@ -179,7 +195,7 @@ class Running:
 
     def after_fork(self) -> None:
         """In a forked child: nobody listens, no lock is held, the probes stay in place."""
-        self.lock = threading.RLock()
+        self.lock, self.files = threading.RLock(), threading.RLock()
         self._turns.clear()
         self._open = []
         self._layered = set()
@@ -187,6 +203,8 @@ class Running:
         self._first_alias = {}
         self._files = {}
         self._trace.stop()
+        if self._install is not None:
+            self._install.after_fork()
         LAYER.after_fork()
         self.session.after_fork()
 
@@ -269,6 +287,7 @@ class Running:
             _nothing if self._lingers else self._lift,
             self._trace.stop,
             memory.clear if memory is not None else _nothing,
+            drop_stand_ins,
         )
 
     # -- while open ----------------------------------------------------------------------------------------------------

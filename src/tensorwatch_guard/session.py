@@ -149,7 +149,6 @@ class Session:
     def reset(self) -> None:
         """The last guard is closed: the next one starts afresh."""
         self.steps.reset()
-        self.backwards = []
         self.faults, self.overhead_ns = {}, 0
 
     def pulse(self) -> None:
@@ -172,7 +171,7 @@ class Session:
         if self.memory is not None:
             self.memory.leave()
         self.memory, self.sharing, self.past_counter, self.flying = None, False, False, False
-        self.faults, self.overhead_ns = {}, 0
+        self.backwards = []  # other threads' do not go on here
         self.reset()
         self.listen(())
 
@@ -297,9 +296,9 @@ class Session:
             tally.count += count
             tally.last_step = self.steps.now
         if here.only is not None and self.grants is None:
-            counted = here.only[key]
-            busy = remember(here.busy_lines, STEP_COUNTS, frame, counted, None)
-            if busy is not None:
+            counted = here.only.get(key)  # none past the most sites that are kept
+            busy = remember(here.busy_lines, STEP_COUNTS, frame, counted, None) if counted is not None else None
+            if counted is not None and busy is not None:
                 busy.settle(counted)
 
     def boundary(self, at: Trail, phase: int = 0, *, final: bool = False) -> None:

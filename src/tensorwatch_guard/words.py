@@ -6,10 +6,10 @@ user's code, a *finding* adds up all happenings of one (kind, op, origin, site).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import CodeType
-from typing import Any, Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, NamedTuple, NoReturn, get_args
 
 Kind = Literal["read", "sync", "transfer", "alias", "mutation", "hazard", "refusal"]
 Direction = Literal["h2d", "d2h", "d2d"]
@@ -31,28 +31,21 @@ SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
 SCHEMA: Final = "tensorwatch-guard/1"
 
 
-class _Nothing(Mapping[str, Any]):
-    """No details: reports are pickled and copied, which a mappingproxy refuses."""
+class Frozen(dict[str, Any]):
+    """A dict that does not change. Reports are pickled and copied and dumped as JSON, which a mappingproxy refuses."""
 
     __slots__ = ()
 
-    def __getitem__(self, key: str) -> Any:
-        raise KeyError(key)
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("a report does not change: make a dict of it, and change that")
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
+    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse
 
-    def __len__(self) -> int:
-        return 0
-
-    def __repr__(self) -> str:
-        return "{}"
-
-    def __reduce__(self) -> str:
-        return "NOTHING"
+    def __reduce__(self) -> tuple[type[Frozen], tuple[dict[str, Any]]]:
+        return Frozen, (dict(self),)
 
 
-NOTHING: Final[Mapping[str, Any]] = _Nothing()
+NOTHING: Final[Mapping[str, Any]] = Frozen()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +99,10 @@ class Finding:
     details: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     extra: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     """Keys of a loaded file that this version does not know; dumped again unchanged."""
+
+    def __post_init__(self) -> None:
+        if type(self.details) is not Frozen:
+            object.__setattr__(self, "details", Frozen(self.details))
 
     @property
     def directions(self) -> Mapping[Direction, int]:

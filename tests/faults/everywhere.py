@@ -71,7 +71,6 @@ KERNEL = {
     "sharing/states.py": {"States.__bool__"},
     "current.py": {"Happening.swallows", "is_plain", "is_real"},
     "sites.py": {"is_stand_in"},
-    "words.py": {"_Nothing.__len__"},
     # leaving: these see to it that everything else is taken away
     "guard.py": {"guard._close", "guard._policy", "guard._finish", "guard._leave"},
     "containment.py": {"suppress_faults", "take_all", "_take", *("_Contained." + name for name in CONTEXT)},

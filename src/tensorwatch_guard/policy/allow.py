@@ -174,8 +174,10 @@ class allow:  # noqa: N801  # reads as a word in ``with allow("sync"):``
     def __call__(self, function: F) -> F:
         """Allow it during every call of ``function``."""
         wrapper: Any
-        if isinstance(function, type) or not callable(function):
-            raise ConfigError(f"allow decorates functions, not {function!r}")
+        if isinstance(function, type | property | staticmethod | classmethod) or not callable(function):
+            kind = type(function).__name__
+            where = f": write @{kind} above it" if isinstance(function, property | staticmethod | classmethod) else ""
+            raise ConfigError(f"allow decorates functions, not {function!r}{where}")
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)

@@ -17,6 +17,7 @@ from . import telling
 from .acts import Act, acts_of
 from .allow import ENTRIES, bases
 from .comments import allowed_by_comment, comments_of
+from .elsewhere import judged
 from .message import violation_text
 from .violation import GuardViolation, TensorWatchWarning
 
@@ -87,11 +88,15 @@ class Policy:
         """An event was counted."""
         direction = tally.direction
         act = self.acts.get((tally.kind, direction))
-        waits = self._waits if blocking and direction is not None and direction not in self._own else None
+        waits = self.waits_too(direction, blocking=blocking)
         if act is None and waits is None:
             self._tell(tally)
         elif self._awake():
             self._judge(tally, direction, act, waits)
+
+    def waits_too(self, direction: Direction | None, *, blocking: bool) -> Act | None:
+        """The limit on waits that a copy which blocks counts against, unless copies have a say of their own."""
+        return self._waits if blocking and direction is not None and direction not in self._own else None
 
     def _awake(self) -> bool:
         return self.session.steps.now - self.collector.first >= self.config.after
@@ -118,7 +123,7 @@ class Policy:
         """Which level or limit one more such event would break; None where it may happen. Spends nothing."""
         if self.records or not self._awake():
             return None
-        waits = self._waits if blocking and direction is not None and direction not in self._own else None
+        waits = self.waits_too(direction, blocking=blocking)
         step = self.session.steps.now
         for act in (self.acts.get((kind, direction)), waits):
             if act is None or act.setting.level != "error" or (act.setting.implicit_only and not implicit):
@@ -243,24 +248,8 @@ class Policy:
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def judge_elsewhere(self, findings: Iterable[Finding]) -> None:
-        """Hold what child processes saw against the levels, and what all saw together against limits a run.
-
-        Limits a step or a site are left alone: the order in time of several processes is not known here.
-        """
-        self.elsewhere = []
-        for finding in findings:
-            ways: Iterable[tuple[Direction | None, int]] = finding.directions.items() or [(None, finding.count)]
-            for direction, count in ways:
-                act = self.acts.get((finding.kind, direction))
-                if act is None or act.setting.level != "error" or finding.allowed is not None:
-                    continue
-                if (act.setting.implicit_only and not finding.implicit) or finding.details.get("certain") is False:
-                    continue
-                if self.lets_pass(finding):
-                    continue
-                limit = act.budget.limit if act.budget is not None else None
-                if limit is None or limit.n == 0 or (limit.per == "run" and count > limit.n):
-                    self.elsewhere.append((finding, act.reason(finding.kind, count, 0, stopped=False)))
+        """Hold what child processes saw against levels and limits."""
+        self.elsewhere = judged(self, findings)
 
     def is_quiet(self) -> bool:
         """Whether a report would have nothing to tell: nothing but reads and sharing, and no allowance near them."""

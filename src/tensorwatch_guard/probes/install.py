@@ -13,7 +13,8 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, update_wrapper
 from pkgutil import resolve_name
 from types import (
@@ -243,6 +244,9 @@ class Installation:
         self._source_handles: list[Handle] = []
         self._others = tuple(others)
         self._filled: list[Any] = []
+        self._lock = threading.RLock()
+        self._wanted = self._waits = False
+        """Whether probes are to be in place, and whether they are not while ``torch._dynamo`` is being imported."""
         self._finder = _DynamoFinder(self)
 
     @property
@@ -259,7 +263,10 @@ class Installation:
     def start(self) -> None:
         """Put the probes in place and be ready for Dynamo."""
         self._filled = [cache for cache in _caches() if cache.cache_info().currsize]
-        self.lay()
+        with self._lock:
+            if not self._waits:
+                self.lay()
+            self._wanted = True
         if "torch._dynamo" not in sys.modules:
             sys.meta_path.insert(0, self._finder)
 
@@ -269,7 +276,9 @@ class Installation:
         if self._finder in sys.meta_path:
             sys.meta_path.remove(self._finder)
         try:
-            self.lift()
+            with self._lock:
+                self._wanted = False
+                self.lift()
         finally:
             pass_over_no_more()
             for cache in _caches():
@@ -296,6 +305,24 @@ class Installation:
         for handles in (self._source_handles, self._device_handles, self._handles):
             while handles:
                 handles.pop().remove()
+
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Nothing is in place inside; afterwards it is again if it is to be by then, for guards come and go meanwhile."""
+        with self._lock:
+            self.lift()
+            self._waits = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waits = False
+                if self._wanted:
+                    self.lay()
+
+    def after_fork(self) -> None:
+        """In a forked child: the thread that held the lock is not there."""
+        self._lock = threading.RLock()
 
     def watch_devices(self, there: bool) -> None:
         """Where no device is, nothing can move: its probes, on calls that every program makes often, are in place only then."""
@@ -360,13 +387,8 @@ class _DynamoFinder(importlib.abc.MetaPathFinder):
 
             def exec_module(module: ModuleType) -> None:
                 del loader.exec_module
-                on = self._installation.in_place
-                self._installation.lift()
-                try:
+                with self._installation.away():
                     run(module)
-                finally:
-                    if on:
-                        self._installation.lay()
 
             loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

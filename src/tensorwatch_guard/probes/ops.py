@@ -223,6 +223,7 @@ class OpsLayer:
         self.mode = OpsMode()
         self._open = 0
         self._lock = threading.Lock()
+        self._held = threading.local()
         self._run_thread: Callable[[threading.Thread], None] | None = None
 
     @property
@@ -237,21 +238,32 @@ class OpsLayer:
             self.mode.on = True
             if self._open == 1:
                 self._watch_threads()
-        self.put()
+        self.hold()
 
     def leave(self) -> None:
         """One of them is closed; the last one leaves nothing in force."""
         with self._lock:
             self._open = max(self._open - 1, 0)
-            if self._open:
-                return
-            self.mode.on = False
-            self._leave_threads()
-        self.take()
+            last = not self._open
+            if last:
+                self.mode.on = False
+                self._leave_threads()
+        self.release(for_good=last)
+
+    def hold(self) -> None:
+        """One more guard is entered in this thread."""
+        self._held.times = getattr(self._held, "times", 0) + 1
+        self.put()
+
+    def release(self, *, for_good: bool = False) -> None:
+        """One of them is left; with the last one, or ``for_good``, the mode goes out of this thread."""
+        self._held.times = 0 if for_good else max(getattr(self._held, "times", 0) - 1, 0)
+        if not self._held.times:
+            self.take()
 
     def after_fork(self) -> None:
         """In a forked child: not in force until somebody enters a guard here."""
-        self._lock = threading.Lock()
+        self._lock, self._held = threading.Lock(), threading.local()
         self._open = 0
         self.mode.on = False
         self._leave_threads()
@@ -293,11 +305,11 @@ class OpsLayer:
         run = self._run_thread or _ORIGINAL
         if not self.mode.on:
             return run(thread)
-        self.put()
+        self.hold()
         try:
             return run(thread)
         finally:
-            self.take()
+            self.release()
 
 
 def _users_modes() -> list[Any]:

@@ -124,9 +124,11 @@ def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
         STEP_READS.end(here, stepping)
         if here.step_reads:
             session.count_step_reads(here, frame)
-        if here.step_looks or (memory is not None and (memory.states.unwritten or _is_fused(optimizer))):
-            told(session, lambda: _after_writing(session, here, optimizer, frame))
-        session.steps.stepped(stepping)
+        try:
+            if here.step_looks or (memory is not None and (memory.states.unwritten or _is_fused(optimizer))):
+                told(session, lambda: _after_writing(session, here, optimizer, frame))
+        finally:
+            session.steps.stepped(stepping)  # a violation is no reason to forget the step
         if (now := perf_counter_ns()) > session.due_ns:
             session.tick(now)
         if session.beat_at and now > session.beat_at:

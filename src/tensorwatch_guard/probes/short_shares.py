@@ -248,16 +248,24 @@ def _counting(row: Operation, direction: str) -> Callable[[Here, FrameType, Busy
         finally:
             here.busy = False
         if here.only is not None and not session.grants:
-            tally = here.only[key]
-            known = remember(here.busy_lines, name, frame, tally, guess)
-            tally.size = nbytes
-            if known is not None:
-                known.settle(tally, may=not session.devices)
+            _known(session, here, row, frame, here.only.get(key), guess, nbytes)
         if session.beat_at and started > session.beat_at:
             session.pulse()
         session.timed(started, 1 if watched else UNTIMED + 1)
 
     return counted
+
+
+def _known(
+    session: Session, here: Here, row: Operation, frame: FrameType, tally: Tally | None, guess: Tally | None, nbytes: int
+) -> None:
+    """One of a line was looked at: what is known of the line is brought up to date."""
+    if tally is None:
+        return  # past the most sites that are kept
+    known = remember(here.busy_lines, row.name, frame, tally, guess)
+    tally.size = nbytes
+    if known is not None:
+        known.settle(tally, may=not session.devices)
 
 
 def _is_followed(session: Session, frame: FrameType) -> bool:

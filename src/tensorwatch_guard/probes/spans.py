@@ -58,20 +58,23 @@ def backward_directly(original: Any) -> Any:
         if session.sharing or session.past_counter:
             _before_backward(session, frame, args, kwargs, original.__name__)
         take_up = _put_aside(session) if stepping else None
-        session.backwards.append(frame)
+        running = session.backwards  # in a child forked meanwhile it is another list
+        running.append(frame)
         try:
-            result = original(*args, **kwargs)
-        except BaseException as error:
-            strip(error)
-            raise
+            try:
+                result = original(*args, **kwargs)
+            except BaseException as error:
+                strip(error)
+                raise
+            finally:
+                running.remove(frame)
+            if looks(session):
+                trail = place_of(session, frame)
+                told(session, lambda: session.torch_boundary(trail, END))
         finally:
-            session.backwards.remove(frame)
-        if looks(session):
-            trail = place_of(session, frame)
-            told(session, lambda: session.torch_boundary(trail, END))
-        here.stepping = stepping
-        if take_up is not None:
-            take_up()
+            here.stepping = stepping
+            if take_up is not None:
+                take_up()
         return result
 
     return function

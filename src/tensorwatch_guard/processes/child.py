@@ -171,5 +171,5 @@ def _is_failing() -> bool:
     """Whether an exception ends this process; an exit with a code that says failure is one."""
     error = sys.exc_info()[1] or getattr(sys, "last_value", None)
     if isinstance(error, SystemExit):
-        return error.code not in {None, 0}
+        return error.code not in (None, 0)  # no set: any object may be a code, also one without a hash
     return error is not None

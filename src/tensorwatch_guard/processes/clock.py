@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SECOND: Final = 1_000_000_000
+RETRY: Final = 30 * SECOND
+"""After that a job that has failed is tried again."""
 
 
 class Clock:
@@ -56,6 +58,7 @@ class Clock:
             now = perf_counter_ns()
             for name, (time, job) in list(self._jobs.items()):
                 if time <= now:
+                    self._jobs[name] = (perf_counter_ns() + RETRY, job)  # if it raises: the next event must not run it again
                     again = job()
                     if again and name in self._jobs:
                         self._jobs[name] = (perf_counter_ns() + again, job)

@@ -117,7 +117,11 @@ class Household:
         if asked and config.json is not None:
             folder = f"{os.path.abspath(file_for(config.json))}.parts-{name}"
         else:
-            folder = os.path.join(tempfile.gettempdir(), f"tensorwatch-guard-{os.getpid()}-{name}")
+            try:
+                folder = os.path.join(tempfile.gettempdir(), f"tensorwatch-guard-{os.getpid()}-{name}")
+            except OSError as error:  # no temporary directory can be written to
+                self._trouble = f"child processes are not followed: {error}"
+                return
         self._trouble = unwritable(folder)
         if self._trouble:
             self._trouble = f"child processes are not followed: {self._trouble}"

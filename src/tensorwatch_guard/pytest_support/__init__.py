@@ -7,6 +7,7 @@ import re
 import sys
 from contextlib import contextmanager
 from hashlib import blake2b
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -20,7 +21,6 @@ from .settings import defaults, is_off, level_for_all, marked
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
-    from pathlib import Path
 
     from ..guard import guard
     from ..options import Config
@@ -35,11 +35,13 @@ _NAME_LENGTH: Final = 80
 
 
 def _is_narrowed(config: pytest.Config) -> bool:
-    """Whether only some of the tests were asked for: files, single tests, what failed last, until something fails."""
+    """Whether only some of the tests were asked for: folders, files, single tests, what failed last, until one fails."""
     options = ("maxfail", "ignore", "ignore_glob", "lf", "stepwise")
-    return any(config.getoption(name, None) for name in options) or any(
-        "::" in one or os.path.isfile(one) for one in config.args
-    )
+    if any(config.getoption(name, None) for name in options) or any("::" in one for one in config.args):
+        return True
+    asked = {Path(config.invocation_params.dir, one).resolve() for one in config.args}
+    whole = [Path(config.rootpath, one).resolve() for one in config.getini("testpaths")] or [config.rootpath.resolve()]
+    return not all(any(one == folder or one in folder.parents for one in asked) for folder in whole)
 
 
 class Watch:
@@ -234,9 +236,14 @@ class Watch:
                 self._gathering = Gathering()
             self._gathering.add(data, report.nodeid)
 
+    def pytest_keyboard_interrupt(self) -> None:
+        """The rest of the tests does not run."""
+        self._partial = True
+
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Restore everything, and write what was asked for."""
+        """Restore everything. The files are written with the summary."""
+        self._partial = self._partial or bool(session.shouldstop or session.shouldfail)
         if self._lingers:
             from ..running import RUNNING
 

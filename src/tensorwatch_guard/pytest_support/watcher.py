@@ -35,6 +35,7 @@ class Watched(guard):
 
         Raises:
             GuardViolation: (an AssertionError) naming each line.
+            ValueError: if no kind is named, or one that there is not.
         """
         __tracebackhide__ = True
         if self.is_open and "mutation" in kinds:
@@ -118,6 +119,8 @@ class Watcher:
 def _assert_none(report: Report, kinds: Iterable[str]) -> None:
     __tracebackhide__ = True
     kinds = tuple(kinds)
+    if not kinds:
+        raise ValueError(f"say what is not to happen, as in assert_none('sync'); kinds: {', '.join(KINDS)}")
     for kind in kinds:
         if kind not in KINDS:
             raise ValueError(f"there is no kind {kind!r}; kinds: {', '.join(KINDS)}")

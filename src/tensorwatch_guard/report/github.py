@@ -39,9 +39,12 @@ def render_github(report: Report, environ: Mapping[str, str] | None = None) -> s
             continue
         used[level] = used.get(level, 0) + 1
         lines.append(_command(level, finding, environ))
+    lines += [f"tensorwatch-guard: {notice.text} ({notice.rule})" for notice in report.notices]
     if left:
         lines.append(f"tensorwatch-guard: {number(left)} more in the step summary")
-    return "\n".join(lines) if lines else f"tensorwatch-guard: {clean_line(report)}"
+    if not used:
+        lines.insert(0, f"tensorwatch-guard: {clean_line(report)}")
+    return "\n".join(lines)
 
 
 def told(report: Report) -> list[Finding]:

@@ -19,7 +19,7 @@ def render_markdown(report: Report) -> str:
     """The whole report as Markdown: the verdict, stories as lists, waits and copies as a table, the rest folded."""
     found = verdict(report)
     if found is None:
-        return f"**tensorwatch-guard**: {escaped(clean_line(report))}\n"
+        return "\n".join([f"**tensorwatch-guard**: {escaped(clean_line(report))}", *_spaced(_notices(report))]) + "\n"
     lines = ["### tensorwatch-guard", "", f"**{escaped(found.what)}** {escaped(found.why)}"]
     lines += ["", f"Do: {escaped(found.do)}"]
     if found.also:
@@ -103,12 +103,20 @@ def _rest(report: Report) -> list[str]:
     lines += [
         f"- allowed: {_line(finding)}: {escaped(finding.allowed or 'no reason given')}" for finding in granted
     ]
-    lines += [f"- guard: {escaped(notice.text)} ({notice.rule})" for notice in report.notices]
+    lines += _notices(report)
     lines += [f"- not seen: {escaped(sentence(spot))}" for spot in report.blind_spots]
     run = report.run
     watched = escaped(f"{', '.join(run.layers)}; later writes: {run.writes}")
     lines.append(f"- watched: {watched}; rules: `tensorwatch-guard rules TWGnnn`")
     return [*lines, "", "</details>"]
+
+
+def _notices(report: Report) -> list[str]:
+    return [f"- guard: {escaped(notice.text)} ({notice.rule})" for notice in report.notices]
+
+
+def _spaced(lines: list[str]) -> list[str]:
+    return ["", *lines] if lines else []
 
 
 def _line(finding: Finding) -> str:

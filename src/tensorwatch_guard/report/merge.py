@@ -135,7 +135,7 @@ class Merger:
             return replace(self._only, notices=notices)
         findings = tuple(_finding(known, runs) for known in self._sums.values())
         spots = (*self._spots, *runs.missing())
-        return Report(runs.info(), findings, self._totals, spots, self._extra, notices)
+        return Report(runs.info(), findings, self._totals, spots, dict(self._extra), notices)
 
 
 def _add_ranks(known: _Sum, finding: Finding, rank: int) -> None:
@@ -171,14 +171,14 @@ def _same_kind(value: Any) -> Any:
 def _finding(known: _Sum, runs: Runs) -> Finding:
     details = dict(known.first.details)
     if known.more:
-        details["more"] = known.more
+        details["more"] = dict(known.more)
     details.update(known.added)
     if known.blocking and known.waits != known.count:
         details["blocking_calls"] = known.waits
     if len(known.directions) > 1:
         details["directions"] = dict(known.directions.most_common())
     if set(known.roles) - {"main"}:
-        details["processes"] = known.roles
+        details["processes"] = dict(known.roles)
     details.pop("ranks", None)
     if runs.ranks > 1 and not known.coarse:
         details["ranks"] = _rank_figures(known, runs.ranks)

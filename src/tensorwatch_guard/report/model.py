@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..rules import worst
-from ..words import DIRECTIONS, KINDS, NOTHING, SEVERITIES, Finding, RunInfo, Severity, Site
+from ..words import DIRECTIONS, KINDS, NOTHING, SEVERITIES, Finding, Frozen, RunInfo, Severity, Site
 
 if TYPE_CHECKING:
     import os
@@ -85,8 +85,7 @@ class Report:
     notices: tuple[Notice, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.totals:
-            object.__setattr__(self, "totals", totals_of(self.findings))
+        object.__setattr__(self, "totals", Frozen(self.totals or totals_of(self.findings)))
 
     def __repr__(self) -> str:
         weights = [finding.severity for finding in self.findings if finding.allowed is None]

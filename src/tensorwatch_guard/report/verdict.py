@@ -164,7 +164,8 @@ def clean_line(report: Report) -> str:
         parts.append(f"{number(allowed)} allowed")
     aborted = "; the run ended with an exception" if report.run.aborted else ""
     aborted += "; written while it ran" if report.run.extra.get("unfinished") else ""
-    return f"{broken_levels(report) or 'nothing to mend'} ({', '.join(parts)}{aborted})"
+    state = broken_levels(report) or ("nothing to mend" if report.clean else "nothing to mend in what was seen")
+    return f"{state} ({', '.join(parts)}{aborted})"
 
 
 def broken_levels(report: Report) -> str:
