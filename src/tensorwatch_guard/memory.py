@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from .hazards import Hazards
-from .sharing.graph import NODE_LIMIT
 from .sharing.moments import BEGIN, Moment, now
 from .sharing.nursery import BIRTH_SIZE
 from .sharing.owners import Owner, is_file_backed, is_lent_again, last_array, owner_of, region_of
@@ -296,8 +295,7 @@ class Memory:
         if skipped:
             spots.append(f"{skipped} graphs were not searched for stale values: the time budget was spent")
         if self.hazards.walks_cut:
-            part = f"graphs searched for stale values only in the {NODE_LIMIT:,} nodes next to the loss"
-            spots.append(f"{part}: {self.hazards.walks_cut:,}")
+            spots.append(f"large graphs that were searched for stale values only next to the loss: {self.hazards.walks_cut:,}")
         if self.states.forgotten:
             known = f"the last {MOST_TENSORS:,} tensors are known"
             spots.append(f"{self.states.forgotten:,} state_dicts that may be kept still: {known}")

@@ -17,14 +17,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 from .addresses import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 NODE_LIMIT: Final = 10_000
-"""A walk ends after so many nodes: 2 to 10 ms. PyTorch 2.13 frees nodes that Python has seen one within another, and of
-60,000 in a row that overflows the stack, which a graph that nobody walks does not."""
+"""A walk ends after so many nodes: 2 to 10 ms."""
+_STACK_OF_A_NODE: Final = 512
+"""PyTorch 2.13 frees nodes that Python has seen one within another, in 190 bytes of stack each: 50,000 in a row overflow one
+of 8 MiB, and end a process whose graph nobody else would have walked."""
+_SMALL_STACK: Final = 1 << 20
 UNNUMBERED: Final = 1 << 63
 """Nodes that belong to no forward pass (``AccumulateGrad``) have numbers from here on."""
 SLACK: Final = 64
@@ -105,7 +113,7 @@ def stale(
     roots: Sequence[Any],
     suspects: Sequence[Suspect],
     inputs: Sequence[Any] | None = None,
-    limit: int = NODE_LIMIT,
+    limit: int | None = None,
 ) -> list[Stale]:
     """Saved values in the graphs of ``roots`` that were written since they were saved.
 
@@ -113,7 +121,7 @@ def stale(
         roots: The tensors (or gradient edges) that ``backward`` is to start from.
         suspects: Memory that was written unseen.
         inputs: What gradients are wanted for; None for all leaves. Values on no way to them are left out.
-        limit: End after so many nodes.
+        limit: End after so many nodes; None for what the stack of any thread can bear.
     """
     return walk(roots, suspects, inputs, limit).found
 
@@ -122,12 +130,12 @@ def walk(
     roots: Sequence[Any],
     suspects: Sequence[Suspect],
     inputs: Sequence[Any] | None = None,
-    limit: int = NODE_LIMIT,
+    limit: int | None = None,
 ) -> Walk:
     """As ``stale``, with the values themselves and whether the walk was cut. Drop it before backward runs."""
     result = Walk()
     with torch._C.DisableTorchFunction():
-        graph = _Graph(roots, limit)
+        graph = _Graph(roots, node_limit() if limit is None else limit)
         result.nodes, result.cut = len(graph.parents), graph.cut
         needed = graph.needed(inputs) if inputs is not None else None
         now = sequence_number()
@@ -137,6 +145,17 @@ def walk(
             if (needed is None or node in needed) and judge.may_be_stale(number):
                 _inspect(node, number, judge, result)
     return result
+
+
+def node_limit() -> int:
+    """How many nodes a walk may see: the graph may be freed on any thread, also on one with a small stack."""
+    stack = threading.stack_size() or _SMALL_STACK << 4
+    if resource is None:
+        stack = min(stack, _SMALL_STACK)
+    else:
+        soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
+        stack = min(stack, 2 * _SMALL_STACK if soft == resource.RLIM_INFINITY else soft)  # unlimited: threads have 2 MiB
+    return min(NODE_LIMIT, stack // _STACK_OF_A_NODE)
 
 
 def poison(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
