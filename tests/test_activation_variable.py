@@ -168,3 +168,19 @@ def test_a_test_run_where_warnings_are_errors(started: Started):
     text = "import pytest\nraise SystemExit(pytest.main(['-q', '-W', 'error', '-p', 'no:cacheprovider', 'test_one.py']))\n"
     done = started(text, TENSORWATCH_GUARD="1")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
+def test_whatever_fails_torch_is_imported_also_where_nothing_can_be_said(measured: dict[str, str]) -> None:
+    program = """
+import sys
+import tensorwatch_guard._bootstrap as bootstrap
+import tensorwatch_guard.environment as environment
+del environment.arm
+bootstrap.wait_for_torch()
+sys.stderr = open("/dev/full", "w", buffering=1)
+import torch
+print(torch.ones(1).item(), flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=measured, check=False)
+    assert done.stdout == "1.0\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -313,3 +313,9 @@ def test_a_compiled_function_stays_whole() -> None:
         torch._dynamo.reset()
         compiled = torch.compile(function, backend="eager", fullgraph=True)
         assert compiled(torch.ones(3)) == 6
+
+
+@pytest.mark.parametrize("kind", [property, staticmethod, classmethod])
+def test_what_is_no_function_is_not_decorated(kind: Any) -> None:
+    with pytest.raises(ConfigError, match=f"write @{kind.__name__} above it"):
+        allow("read")(kind(lambda *_: 3))

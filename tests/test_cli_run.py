@@ -280,3 +280,13 @@ def test_where_standard_error_is_none_nothing_of_ours_is_among_the_programs_outp
     assert (found.stdout, found.returncode) == ("out 1.0\n", 0)
     runner.write("script.py", "import sys\nprint('out')\nsys.stderr = None\n")
     assert runner.guarded("script.py").stdout == "out\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
+def test_a_standard_error_that_is_full_costs_no_exit_code(runner: Runner):
+    runner.write("ends.py", "import sys, torch\ntorch.ones(1).item()\nsys.exit(3)\n")
+    runner.write("fine.py", "import torch\ntorch.ones(1).item()\n")
+    for options, program, code in (((), "ends.py", 3), (("--read", "0"), "fine.py", 2), ((), "fine.py", 0)):
+        command = " ".join([sys.executable, "-m", "tensorwatch_guard", "run", *options, program, "2>/dev/full"])
+        done = subprocess.run(command, cwd=runner.home, env=runner.environ, shell=True, check=False, timeout=120)  # noqa: S602
+        assert done.returncode == code, (options, program)

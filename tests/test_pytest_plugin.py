@@ -212,6 +212,8 @@ def test_the_fixture_guards_a_part(pytester: pytest.Pytester) -> None:
                 g.assert_no_mutations()
                 tensorwatch.assert_no_mutations()
                 g.assert_none("hazard", "sync")
+                with pytest.raises(ValueError, match="say what is not to happen"):
+                    g.assert_none()
                 a[1] = 2
                 with pytest.raises(AssertionError, match="a = t.numpy()"):
                     g.assert_no_mutations()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from plugin_runs import INSTALLED, PLAIN, SOURCES, run, run_child
+from plugin_runs import INSTALLED, PLAIN, PLUGIN, SOURCES, run, run_child
 from tensorwatch_guard import Report
 
 if TYPE_CHECKING:
@@ -227,3 +227,23 @@ def test_other_plugins_are_unharmed(suite: pytest.Pytester) -> None:
 
 def test_pytest_maxfail_and_last_failed_work_as_ever(suite: pytest.Pytester) -> None:
     run(suite, "--tensorwatch=error", "-x").assert_outcomes(failed=1)
+
+
+def test_an_update_of_one_folder_keeps_the_rest(pytester: pytest.Pytester) -> None:
+    for folder in ("one", "two"):
+        (pytester.path / folder).mkdir()
+        text = "import torch\n\n\ndef test_it():\n    t = torch.zeros(2)\n    t.numpy()[0] = 1\n"
+        (pytester.path / folder / f"test_{folder}.py").write_text(text)
+    run(pytester, "--tensorwatch-baseline=known.json", "--tensorwatch-update-baseline")
+    assert len(rows(pytester.path / "known.json")) == 2
+    result = run(pytester, "--tensorwatch-baseline=known.json", "--tensorwatch-update-baseline", "one")
+    result.stdout.fnmatch_lines(["known.json holds 2 findings *, 1 of them kept from before: not all tests ran"])
+
+
+@pytest.mark.parametrize("stop", ["raise KeyboardInterrupt", "request.session.shouldstop = 'enough'"])
+def test_an_update_that_is_interrupted_keeps_the_rest(suite: pytest.Pytester, stop: str) -> None:
+    run(suite, "--tensorwatch-baseline=known.json", "--tensorwatch-update-baseline")
+    suite.makepyfile(test_suite=f"import torch\n\n\ndef test_first(request):\n    torch.ones(1).item()\n    {stop}\n")
+    options = ("--tensorwatch-baseline=known.json", "--tensorwatch-update-baseline")
+    suite.runpytest_inprocess(*PLUGIN, *PLAIN, *options, no_reraise_ctrlc=True)
+    assert len(rows(suite.path / "known.json")) == 1

@@ -279,3 +279,20 @@ def test_a_step_count_of_a_class_of_the_users_is_read_his_way() -> None:
     reader = sys.modules["torch.optim.optimizer"]._get_value  # type: ignore[attr-defined]
     with guard(report=False):
         assert reader(torch.ones(1).as_subclass(Count)) == 5.0
+
+
+def test_steps_are_counted_past_the_most_places_that_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tensorwatch_guard.collector.MOST_SITES", 2)
+    parameter = torch.nn.Parameter(torch.zeros(3))
+    optimizer = torch.optim.Adam([parameter])
+    one = torch.ones(1)
+    with guard(report=False) as g:
+        one.item()
+        one.tolist()
+        kept = one.numpy()
+        for _ in range(5):
+            parameter.sum().backward()
+            optimizer.step()
+    assert kept.shape == (1,)
+    assert g.report.run.steps == 5
+    assert [notice.rule for notice in g.report.notices] == ["TWG902"]

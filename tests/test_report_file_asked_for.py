@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -245,3 +246,53 @@ def test_a_report_that_cannot_be_shown_stops_nothing(stream: io.StringIO | None,
         tensor.numpy()[0] = 1
         assert tensor.sum().item() == 1
     assert g.report.mutations
+
+
+def test_stop_writes_what_was_asked_for_and_prints_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stream = io.StringIO()
+    g = guard(json=tmp_path / "report.json", report=stream).start()
+    kept = (tensor := torch.zeros(2)).numpy()
+    kept[0] = 1
+    report = g.stop()
+    assert tensor[0] == 1
+    assert ops(tmp_path / "report.json") == [(found.op, found.count) for found in report.findings]
+    assert stream.getvalue() == f"{report}\n"
+    h = guard(baseline=tmp_path / "known.json", update_baseline=True).start()
+    h.stop()
+    assert (tmp_path / "known.json").exists()
+    capsys.readouterr()
+    guard().start().stop()
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_written_on_the_way_never_replaces_the_last_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, one = tmp_path / "report.json", torch.ones(1)
+    begun, go = threading.Event(), threading.Event()
+
+    def holds_up(_: object) -> bool:
+        if threading.current_thread().name == "writes":
+            begun.set()
+            go.wait(60)
+        return False
+
+    def work() -> None:
+        monkeypatch.setattr(SESSION, "due_ns", 0)
+        one.tolist()
+
+    with guard(json=file, report=False, ignore=holds_up):
+        one.tolist()
+        thread = threading.Thread(target=work, name="writes")
+        thread.start()
+        begun.wait(60)
+        one.item()
+    last = file.read_bytes()
+    go.set()
+    thread.join()
+    assert file.read_bytes() == last
+    assert "unfinished" not in json.loads(last)["run"]
+
+
+def test_a_json_that_is_none_asks_for_no_second_file(tmp_path: Path) -> None:
+    with guard(report=str(tmp_path / "report.json"), json=None):
+        torch.ones(1).item()
+    assert ops(tmp_path / "report.json") == [("Tensor.item", 1)]

@@ -16,7 +16,8 @@ from tensorwatch_guard.report.github import publish, render_github
 from tensorwatch_guard.report.html import render_html
 from tensorwatch_guard.report.markdown import code, render_markdown
 from tensorwatch_guard.report.merge import merge
-from tensorwatch_guard.report.model import Report, ReportError
+from tensorwatch_guard.report.model import Notice, Report, ReportError
+from tensorwatch_guard.words import RunInfo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -197,3 +198,12 @@ def test_the_step_summary_holds_the_whole_report(samples: Samples, tmp_path: Pat
     assert printed.startswith("::warning")
     assert summary.read_text(encoding="utf-8") == "before\n" + render_markdown(samples.slow())
     assert publish(samples.clean(), {}) == render_github(samples.clean(), {})
+
+
+def test_what_the_guard_says_of_itself_is_in_each_format() -> None:
+    report = Report(RunInfo(), notices=(Notice("TWG901", "policy: KeyError: 1"),))
+    assert not report.clean
+    for name in ("text", "markdown", "github", "html"):
+        shown = render(report, name)
+        assert "policy: KeyError: 1" in shown
+        assert "nothing to mend in what was seen" in shown

@@ -8,8 +8,11 @@ import pickle
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 
 from report_samples import Samples
+from tensorwatch_guard import guard
+from tensorwatch_guard.report.merge import Merger
 from tensorwatch_guard.report.model import Notice, Report
 from tensorwatch_guard.words import RunInfo
 
@@ -113,3 +116,28 @@ def test_a_report_can_be_copied_and_sent_to_another_process(tmp_path: Path, agai
     for report in (Samples(tmp_path).broken(), Report(RunInfo())):
         assert again(report) == report
         assert again(report).to_json() == report.to_json()
+
+
+def test_a_report_does_not_change() -> None:
+    with guard(report=False) as g:
+        kept = (tensor := torch.zeros(2)).numpy()
+        kept[0] = 1
+    report = g.report
+    assert tensor[0] == 1
+    with pytest.raises(TypeError, match="does not change"):
+        report.totals["sync"] = 0  # type: ignore[index]
+    with pytest.raises(TypeError, match="does not change"):
+        report.mutations[0].details.update(writer="nobody")  # type: ignore[attr-defined]
+    for twin in (pickle.loads(pickle.dumps(report)), copy.deepcopy(report)):
+        assert twin == report
+
+
+def test_a_sum_that_goes_on_leaves_its_earlier_report_alone() -> None:
+    with guard(report=False) as g:
+        torch.ones(1).item()
+    merger = Merger()
+    merger.add(g.report)
+    merger.add(g.report)
+    early = merger.report()
+    merger.add(g.report)
+    assert (early.totals["read"], merger.report().totals["read"]) == (2, 3)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import ast
+import gc
 import json
 import os
 import subprocess
 import sys
+import warnings
+import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+
+from tensorwatch_guard import guard
 
 HERE = Path(__file__).parent
 SITUATIONS = HERE / "uninstall" / "situations.py"
@@ -62,3 +68,17 @@ def test_dynamo_imported_under_the_guard_sees_the_originals() -> None:
     assert guarded["looked up"] == bare["looked up"]
     assert guarded["methods"] == bare["methods"]
     assert guarded["proxies"] == []
+
+
+def test_nothing_of_the_users_is_kept_alive() -> None:
+    class Big:
+        """Something in the namespace of a notebook's cell."""
+
+    space = {"big": Big(), "one": torch.ones(1, requires_grad=True)}
+    known = weakref.ref(space["big"])
+    with guard(report=False), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(compile("float(one)", "<cell>", "exec"), space)
+    del space
+    gc.collect()
+    assert known() is None

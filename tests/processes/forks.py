@@ -153,6 +153,46 @@ def levels() -> Any:
     return told
 
 
+def two_lines() -> None:
+    one = torch.ones(1)
+    one.item()
+    one.item()
+
+
+def limits_together() -> Any:
+    """Two reads in each of two children and one here, none of three lines more than twice, and a warm-up that never ends."""
+    told = []
+    for options in ({"read": 4}, {"read": 5}, {"read": "error", "after": 1}):
+        try:
+            with guard(report=False, **options):
+                torch.ones(1).item()
+                codes = [in_child(two_lines) for _ in range(2)]
+            told.append("fine")
+        except AssertionError:
+            told.append("broken")
+        assert codes == [0, 0]
+    return told
+
+
+def odd_code() -> Any:
+    def ends() -> None:
+        torch.ones(1).item()
+        sys.exit(["no", "number"])
+
+    with guard(report=False) as g:
+        child = context.Process(target=ends)
+        child.start()
+        child.join()
+    return [child.exitcode, [(found.op, found.count) for found in g.report.findings], len(g.report.notices)]
+
+
+def no_room() -> Any:
+    tempfile.tempdir, tempfile._candidate_tempdir_list = None, lambda: ["/nowhere"]  # type: ignore[attr-defined]
+    with guard(report=False) as g:
+        torch.ones(1).item()
+    return [notice.rule for notice in g.report.notices]
+
+
 def allowed() -> Any:
     with guard(report=False, read="error") as g, allow("read", reason="metrics"):
         in_child(child_reads)
