@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
+from .private_api import missing
 from .sites import TORCH
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from .operations import Operation
     from .routes import Busy, Instruction
     from .sites import Trail
+
+if lacking := missing():
+    raise ImportError(f"tensorwatch_guard cannot watch PyTorch {torch.__version__}: it has no {', '.join(lacking)}")
 
 Tensor = torch.Tensor
 PLAIN: Final = frozenset({torch.Tensor, torch.nn.Parameter, torch.nn.Buffer})

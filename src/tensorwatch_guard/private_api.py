@@ -1,7 +1,7 @@
 """Every private PyTorch or CPython name this package leans on: since when, how to probe it, what is done without it.
 
 ``tensorwatch-guard doctor`` prints this table with the probes' answers. A name that is missing never stops a program: the
-room that uses it falls back as its row says.
+room that uses it falls back as its row says, and without a name that is ``NEEDED`` no guard can be made.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class PrivateName:
         return False
 
 
+NEEDED: Final = "none: no guard can be made"
 _NOT_SIMULATED: Final = "no simulated accelerator: refused by name"
 
 PRIVATE: Final[tuple[PrivateName, ...]] = (
@@ -49,21 +50,22 @@ PRIVATE: Final[tuple[PrivateName, ...]] = (
         "probes/hiding.py",
         "torch.export's errors name a frame of ours",
     ),
-    PrivateName("sys._getframe", "probes/calls.py", "none: without it there are no sites"),
-    PrivateName(
-        "torch.compiler._is_compiling_flag", "probes/calls.py", "torch.compiler.is_compiling()", "2.6"
-    ),
+    PrivateName("sys._getframe", "probes/reads.py", NEEDED),
+    PrivateName("torch.compiler._is_compiling_flag", "probes/reads.py", NEEDED, "2.6"),
+    PrivateName("torch._C._is_tracing", "probes/reads.py", NEEDED),
+    PrivateName("torch._C._functorch.is_functorch_wrapped_tensor", "current.py", NEEDED),
+    PrivateName("torch._is_functional_tensor", "current.py", NEEDED),
     PrivateName(
         "torch._C._nn._parse_to", "policy/foresee.py", "Tensor.to and Module.to are raised after they ran, not before"
     ),
     PrivateName("_pytest.runner.pytest_runtest_call", "pytest_support", "writes seen outside a test name pytest's frames"),
-    PrivateName("torch._C.DisableTorchFunction", "current.py", "subclasses are not looked into"),
+    PrivateName("torch._C.DisableTorchFunction", "current.py", NEEDED),
+    PrivateName("torch._C._is_torch_function_mode_enabled", "current.py", NEEDED),
     PrivateName(
-        "torch._C._is_torch_function_mode_enabled", "current.py", "a function mode is taken to be on"
+        "torch._C._storage_Use_Count", "sharing/holders.py", "an alias counts as live while its memory lives"
     ),
-    PrivateName(
-        "torch._C._storage_Use_Count", "sharing/ledger.py", "an alias counts as live while its memory lives"
-    ),
+    PrivateName("torch._C._data_address", "sharing/addresses.py", "data_ptr(), which makes a lazy clone copy"),
+    PrivateName("torch._C._FunctionBase", "sharing/graph.py", "stale values of custom autograd functions are a fault"),
     PrivateName(
         "torch.Tensor._use_count", "sharing/data_views.py", "each .data and each fused step is remembered, saved or not"
     ),
@@ -84,10 +86,11 @@ PRIVATE: Final[tuple[PrivateName, ...]] = (
         "torch.utils._python_dispatch.TorchDispatchMode.ignore_compile_internals", "probes/ops.py", "no ops layer", "2.9"
     ),
     PrivateName(
-        "torch.optim.optimizer._get_value", "probes/reads.py", "an optimizer's reads of its step counts cost more each"
+        "torch.optim.optimizer._get_value", "probes/step_reads.py", "an optimizer's reads of its step counts cost more each"
     ),
     PrivateName("threading.Thread._bootstrap_inner", "probes/ops.py", "no ops layer"),
-    PrivateName("torch._C._current_graph_task_id", "current.py", "backward threads have no site", "2.1"),
+    PrivateName("torch._C._has_mps", "session.py", "no copies to and from MPS devices"),
+    PrivateName("torch._C._current_graph_task_id", "session.py", "backward threads have no site", "2.1"),
     PrivateName(
         "torch._C._autograd._get_sequence_nr",
         "sharing/graph.py",
@@ -95,7 +98,7 @@ PRIVATE: Final[tuple[PrivateName, ...]] = (
         "2.1",
     ),
     PrivateName(
-        "torch._dynamo.eval_frame.skip_code", "probes/install.py", "extra graph breaks after a graph break"
+        "torch._dynamo.eval_frame.skip_code", "probes/hiding.py", "extra graph breaks after a graph break"
     ),
     PrivateName(
         "torch.jit._builtins._register_builtin",
@@ -124,6 +127,7 @@ PRIVATE: Final[tuple[PrivateName, ...]] = (
         "torch._subclasses.fake_tensor.FakeTensor", "current.py", "fake tensors are seen as real ones"
     ),
     PrivateName("sys._current_frames", "sharing/at_once.py", "lines are not followed"),
+    PrivateName("threading._dangling", "sharing/page_writes.py", "threads are named by number"),
     PrivateName("threading._active", "sharing/suspects.py", "threads that wrote are named by number"),
     PrivateName(
         "torch._C._dynamo.eval_frame.set_code_exec_strategy",
@@ -146,11 +150,10 @@ PRIVATE: Final[tuple[PrivateName, ...]] = (
     PrivateName(
         "torch._C._dispatch_get_registrations_for_dispatch_key", "simulate/registry.py", _NOT_SIMULATED
     ),
-    PrivateName("torch._C._dispatch_has_kernel_for_dispatch_key", "simulate/registry.py", _NOT_SIMULATED),
+    PrivateName("torch._C._dispatch_has_kernel_for_dispatch_key", "simulate/schema.py", _NOT_SIMULATED),
     PrivateName(
         "torch._C._dispatch_has_computed_kernel_for_dispatch_key", "simulate/kernels.py", _NOT_SIMULATED
     ),
-    PrivateName("torch._C._get_operation_overload", "simulate/kernels.py", _NOT_SIMULATED),
     PrivateName("torch.library.Library._destroy", "simulate/registry.py", _NOT_SIMULATED),
     PrivateName(
         "torch.cuda._gpu_trace.CallbackRegistry.fire_callbacks", "simulate/machine.py", _NOT_SIMULATED
@@ -176,3 +179,8 @@ PRIVATE: Final[tuple[PrivateName, ...]] = (
         "compiled functions break at each simulated operation",
     ),
 )
+
+
+def missing() -> list[str]:
+    """Names without which no guard can be made."""
+    return [one.name for one in PRIVATE if one.fallback == NEEDED and not one.present()]

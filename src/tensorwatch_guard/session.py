@@ -33,7 +33,7 @@ _get_frame: Final = sys._getframe
 _BUILT: Final[tuple[tuple[str, Callable[[], bool]], ...]] = (
     ("cuda", lambda: torch.version.cuda is not None or torch.version.hip is not None),
     ("xpu", lambda: getattr(torch.version, "xpu", None) is not None),
-    ("mps", lambda: bool(torch._C._has_mps)),
+    ("mps", lambda: bool(getattr(torch._C, "_has_mps", False))),
 )
 MOST_FAULTS: Final = 20
 SAMPLE: Final = 1023
