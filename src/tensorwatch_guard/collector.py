@@ -61,6 +61,7 @@ class Tally:
         "kept",
         "kind",
         "last_step",
+        "lines",
         "links",
         "memory",
         "more",
@@ -79,7 +80,7 @@ class Tally:
         "watch_at",
     )
 
-    def __init__(self, kind: Kind, op: str, trail: Trail, step: int) -> None:
+    def __init__(self, kind: Kind, op: str, trail: Trail, step: int) -> None:  # noqa: PLR0915 - one slot a line
         self.kind: Kind = kind
         self.op = op
         self.trail = trail
@@ -113,6 +114,8 @@ class Tally:
         """Of a line: where the intervals end in which it was found."""
         self.into: Tally | None = None
         """The tally that tells this one's story, too: the line of this interval's write was found."""
+        self.lines: tuple[Tally, ...] = ()
+        """All lines that were found in this interval, the one it gave way to among them."""
         self.owner: Collector | None = None
         self.serial = 0
         self.unnoted = False

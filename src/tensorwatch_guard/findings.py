@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from .words import Finding, Related, Site
 REFILLED = 2
 """Writes for each time that the memory was handed out."""
 Live = Mapping[tuple[object, ...], int]
-Lines = Mapping[tuple[object, ...], Tally]
+Lines = Mapping[tuple[object, ...], tuple[Tally, ...]]
 Cuts = Mapping[tuple[object, ...], list[Trail]]
 
 
@@ -178,16 +179,18 @@ def _consumed(sums: Iterable[Sum], lines: Lines) -> dict[tuple[object, ...], lis
     """Mutations whose value was used: (trail's key, interval's other end) to the hazards that used it."""
     found: dict[tuple[object, ...], list[Tally]] = {}
     for one in sums:
-        if one.first.kind == "hazard" and one.first.details.get("certain"):
-            for tally in one.tallies:
-                for link in tally.links.values():
-                    if link.role == "written-by":
-                        known = (link.trail.key, link.extra and link.extra.key)
-                        line = lines.get(known)
-                        key = known if line is None else (line.trail.key, line.extra and line.extra.key)
-                        users = found.setdefault(key, [])
-                        if one.first not in users:
-                            users.append(one.first)
+        if one.first.kind != "hazard" or not any(each.details.get("certain") for each in one.tallies):
+            continue
+        links = [link for each in _certain_first(one) if each.details.get("certain") for link in each.links.values()]
+        direct = _direct(links)
+        for link in links:
+            if link.role == "written-by":
+                line = _line_meant(link, lines, direct)
+                known = link if line is None else line
+                key = (known.trail.key, known.extra and known.extra.key)
+                users = found.setdefault(key, [])
+                if one.first not in users:
+                    users.append(one.first)
     return found
 
 
@@ -209,7 +212,9 @@ def _finding(
     last_step = max(each.last_step for each in (*one.tallies, *one.folded))
     details = _details(one, live)
     site, origin = tally.trail.site, tally.trail.origin_site or _called_by(one)
-    related = [_related(link, lines) for each in one.tallies for link in each.links.values()]
+    links = [link for each in _certain_first(one) for link in each.links.values()]
+    direct = _direct(links)
+    related = [_related(link, lines, direct) for link in links]
     users = consumed.get((tally.trail.key, tally.extra and tally.extra.key), []) if tally.kind == "mutation" else []
     related += [Related("consumed-by", user.id, user.trail.site) for user in users]
     ended = [at for key in {each.trail.key for each in one.tallies} for at in cuts.get((tally.op, key), ())]
@@ -236,10 +241,21 @@ def _finding(
         first_step=max(first_step - collector.first, 0),
         last_step=max(last_step - collector.first, 0),
         allowed=_allowed_all(one, site, count),
-        related=tuple(dict.fromkeys(related)),
+        related=_each_once(related),
         details=details,
     )
     return replace(found, advice=advice(rule, found))
+
+
+def _each_once(related: Iterable[Related]) -> tuple[Related, ...]:
+    """Of the same finding spoken of twice the one whose columns are known: they come to be known late."""
+    found: dict[tuple[object, ...], Related] = {}
+    for one in related:
+        key = (one.role, one.id, one.origin) if one.id else (one.role, one.site)
+        known = found.get(key)
+        if known is None or (known.site is not None and known.site.column is None):
+            found[key] = one
+    return tuple(found.values())
 
 
 def _at_steps(one: Sum) -> int | None:
@@ -298,12 +314,29 @@ def site_json(site: Site | None) -> dict[str, Any] | None:
 
 
 def _lines_named(sums: Iterable[Sum]) -> Lines:
-    """The line that each interval gave way to: what spoke of the interval speaks of the line."""
-    return {(each.trail.key, each.extra and each.extra.key): one.first for one in sums for each in one.folded}
+    """The line that each interval gave way to, and others in it: what spoke of the interval speaks of a line."""
+    return {
+        (each.trail.key, each.extra and each.extra.key): (one.first, *each.lines) for one in sums for each in one.folded
+    }
 
 
-def _related(link: Link, lines: Lines) -> Related:
-    line = lines.get((link.trail.key, link.extra and link.extra.key)) if link.kind == "mutation" else None
+def _certain_first(one: Sum) -> list[Tally]:
+    return sorted(one.tallies, key=lambda each: each.details.get("certain") is False)
+
+
+def _direct(links: Iterable[Link]) -> set[object]:
+    """Lines that a finding speaks of by themselves: of several in an interval it is one of these that is meant."""
+    return {link.trail.key for link in links if link.extra is None}
+
+
+def _line_meant(link: Link, lines: Lines, direct: AbstractSet[object]) -> Tally | None:
+    """The line that stands for an interval in a story."""
+    known = lines.get((link.trail.key, link.extra and link.extra.key)) if link.kind == "mutation" else None
+    return next((line for line in known if line.trail.key in direct), known[0]) if known else None
+
+
+def _related(link: Link, lines: Lines, direct: AbstractSet[object]) -> Related:
+    line = _line_meant(link, lines, direct)
     if line is not None:
         return Related(link.role, line.id, line.trail.site)
     origin = link.trail.origin_site if link.role == "shared-by" else None

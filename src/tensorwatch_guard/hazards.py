@@ -15,12 +15,13 @@ from .sharing.graph import Stale, Suspect, Walk, sequence_number, walk
 from .sharing.ledger import Alias, Piece
 from .sharing.moments import Moment, Mutation, now, tick
 from .sharing.pace import PART
-from .sharing.restored import Held, Value, in_one
+from .sharing.restored import Held, Value, ends_of, in_one, surely_differs
 from .sites import Trail
 
 if TYPE_CHECKING:
     from .session import Session
     from .sharing.writes import Writes
+    from .words import Mark
 
 WRITE: Final = "write"
 PERHAPS: Final = "perhaps-written-by"
@@ -32,7 +33,9 @@ EASED_SHARE: Final = WALK_SHARE * PART
 WALK_GRACE_NS: Final = 50_000_000
 MOST_SUSPECTS: Final = 256
 MOST_OF_ONE_PIECE: Final = 8
-MOST_HELD: Final = 64 << 10
+NARROW: Final = 16
+"""Bytes of the largest element."""
+MOST_HELD: Final = 1 << 20
 """Bytes of a write up to which it is kept in mind what stood there before and after,"""
 MOST_HELD_IN_ALL: Final = 16 << 20
 """and those of all writes together."""
@@ -265,16 +268,22 @@ def joined(first: Write, second: Write) -> Write:
     held = None
     if first.held is not None and second.held is not None:
         held = in_one(first.held, second.held)
-    return Write(both, second.at, second.mutation, held=held)
+    mutation = second.mutation
+    if first.mutation is not None and mutation is not None and (marks := first.mutation.change.marks):
+        mutation = mutation._replace(change=replace(mutation.change, marks=marks))  # what stood there before both
+    return Write(both, second.at, mutation, held=held)
 
 
 def _apart(mutation: Mutation) -> tuple[Mutation, tuple[Held, ...] | None]:
     """A mutation without the bytes of its change, and these by themselves if they are few enough."""
     change, held = mutation.change, None
-    before, after = change.before, change.after
-    if before is not None and after is not None and len(before) == len(after) == change.last - change.first <= MOST_HELD:
-        held = (Held(mutation.piece.region.address + change.first, bytes(before), bytes(after)),)
-    return mutation._replace(change=replace(change, before=None, after=None)), held
+    before, after, marks = change.before, change.after, change.marks
+    if before is not None and after is not None and len(before) == len(after) == change.last - change.first:
+        if len(before) <= MOST_HELD:
+            held = (Held(mutation.piece.region.address + change.first, bytes(before), bytes(after)),)
+        else:
+            marks = ends_of(change.first, before)
+    return mutation._replace(change=replace(change, before=None, after=None, marks=marks)), held
 
 
 def _size(held: tuple[Held, ...] | None) -> int:
@@ -293,13 +302,37 @@ def _still_changed(result: Walk, writes: Mapping[int, Write]) -> Iterator[Stale]
 
 
 def _by_contents(value: torch.Tensor, found: list[Stale], writes: Mapping[int, Write]) -> list[Stale]:
-    """Of the writes that may have changed one saved value those that have, by their bytes; all, where these are not known."""
+    """Of the writes that may have changed one saved value those that have, by their bytes; without these by what is known."""
     memory = Value(value)
     in_order = sorted(found, key=lambda one: writes[one.suspect].serial)
-    known = [(one, held) for one in in_order if (held := writes[one.suspect].held) is not None]
-    if len(known) < len(found) or not memory.known:
-        return found
-    known = [(one, held) for one, held in known if memory.touched_by(held)]
+    bare = [one for one in in_order if not _is_known(writes[one.suspect])]
+    shown = [one for one in in_order if _is_known(writes[one.suspect])]
+    covered = [one for one in bare if any(_covers(writes[other.suspect], writes[one.suspect]) for other in shown)]
+    # a follower saw where such a write began, and no look what it did
+    left = [one if _is_narrow(writes[one.suspect]) else replace(one, certain=False) for one in bare if one not in covered]
+    if not shown:
+        return left
+    if memory.known and all(writes[one.suspect].held is not None for one in shown):
+        return [*_by_bytes(memory, shown, covered, writes), *left]
+    return [*_by_blocks(value, [*shown, *covered], writes), *left]
+
+
+def _is_known(write: Write) -> bool:
+    """Whether there is more of it than a span: its bytes, hashes, or a region that was compared as a whole."""
+    return write.held is not None or write.mutation is None or not write.mutation.exact or bool(write.mutation.change.marks)
+
+
+def _covers(told: Write, seen: Write) -> bool:
+    """Whether a difference in contents is that of a write which a follower saw."""
+    one, other = told.mutation, seen.mutation
+    if one is None or other is None or not one.is_told or one.piece is not other.piece:
+        return False
+    until, since = told.suspect.sequences, seen.suspect.sequences
+    return all(ident in until and until[ident][0] <= start and end <= until[ident][1] for ident, (start, end) in since.items())
+
+
+def _by_bytes(memory: Value, shown: list[Stale], covered: list[Stale], writes: Mapping[int, Write]) -> list[Stale]:
+    known = [(one, held) for one in shown if (held := writes[one.suspect].held) is not None and memory.touched_by(held)]
     # a write that may have come before the value was saved is counted in once and once left out
     differs = {
         memory.differs_from_before([part for _, held in known for part in held]),
@@ -307,7 +340,33 @@ def _by_contents(value: torch.Tensor, found: list[Stale], writes: Mapping[int, W
     }
     if differs == {False}:
         return []
-    return [one if differs == {True} else replace(one, certain=False) for one, _ in known]
+    return [one if differs == {True} else replace(one, certain=False) for one in (*(one for one, _ in known), *covered)]
+
+
+def _by_blocks(value: torch.Tensor, found: list[Stale], writes: Mapping[int, Write]) -> list[Stale]:
+    """Of large memory only hashes of blocks are known: a write is certain where one that lies in the value is another now."""
+    first: dict[tuple[int, int], int] = {}
+    for one in sorted(found, key=lambda one: writes[one.suspect].serial):
+        if one.certain:
+            for low, high, before in _marks(writes[one.suspect]):
+                first.setdefault((low, high), before)
+    differs = surely_differs(value, [(low, high, before) for (low, high), before in first.items()])
+    if differs or not any(_marks(writes[one.suspect]) for one in found):
+        return found
+    return [one if differs is None and _is_narrow(writes[one.suspect]) else replace(one, certain=False) for one in found]
+
+
+def _is_narrow(write: Write) -> bool:
+    """Whether it is known by where it began, as a page fault tells it: that very element was written."""
+    return write.suspect.high - write.suspect.low <= NARROW
+
+
+def _marks(write: Write) -> list[Mark]:
+    """The blocks at both ends of a change of large memory, by address."""
+    if write.mutation is None:
+        return []
+    start = write.mutation.piece.region.address
+    return [(start + low, start + high, before) for low, high, before in write.mutation.change.marks]
 
 
 def _through_data_still(result: Walk, writes: Mapping[int, Write]) -> Iterator[Stale]:

@@ -137,6 +137,8 @@ class Telling:
                 line = next((t for t in tallies if t.owner is interval.owner), None)
                 if line is not None and one_story(line, interval) and interval.may_hold(line):
                     interval.into = interval.into or line
+                    if line not in interval.lines:
+                        interval.lines += (line,)
 
     def followed_state(self, state: State, op: str, at: Trail) -> None:
         """A kept state is loaded or saved that has followed the live weights."""

@@ -127,11 +127,15 @@ class Region(NamedTuple):  # a tuple: made once an alias, where a frozen datacla
     dtype: str
 
 
+Mark = tuple[int, int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """Contents that differ from what was remembered: byte offsets ``[first, last)`` in the region of ``key``.
 
-    ``before`` and ``after`` are the bytes of that range; ``before`` is None where only a hash had been kept.
+    ``before`` and ``after`` are the bytes of that range; ``before`` is None where only hashes had been kept. Then ``marks``
+    are the first and the last block that differ (what lies between may be unchanged): byte offsets, and the hash before.
     """
 
     key: int
@@ -139,6 +143,7 @@ class Change:
     last: int
     before: bytes | None
     after: bytes | None
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,9 @@ class Adoption:
             with self._writes.lock:
                 self.adopt_all(moment)
             self._writes.passes.noted(moment)
+        elif self._writes.ledger.pieces and self._writes.ledger.at(address := tensor.untyped_storage().data_ptr()):
+            moment = now(at if isinstance(at, Trail) else Trail(*at, None, -1))
+            self._writes.look_at(address, moment)  # what was written before is nothing of the new alias's
         data_views = self._writes.data_views
         if data_views:
             address = tensor.data_ptr()

@@ -32,6 +32,9 @@ MOST_EVENTS: Final = 20
 """Writes told of one interval before following rests."""
 DOUBTS: Final = 4
 """So many times memory is followed from where it is handed out to a backward that may have used new values."""
+MOST_LINES: Final = 4
+"""Lines of one interval that are looked for: a helper that is called twice in a turn has the same ends for two of them."""
+IDLE: Final = 4
 NEWS: Final = 3
 """So many times an interval is news; one that was found more often and has no line keeps boundaries awake."""
 
@@ -40,8 +43,8 @@ class Case:
     """One interval in which memory of one site was written: followed until its line is named, or given up."""
 
     __slots__ = (
-        "armed", "armed_at", "doubts", "events", "from_key", "kind", "named", "patience", "places", "seen", "site", "to_key",
-        "turns", "writers",
+        "again", "armed", "armed_at", "doubts", "events", "from_key", "idle", "kind", "lines", "named", "patience",
+        "places", "seen", "site", "to_key", "turns", "writers",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +62,12 @@ class Case:
         self.armed_at = 0
         """Serial number of the event: of several looks in its course (each newborn that is adopted has one) none is a turn."""
         self.named = False
+        self.lines: set[object] = set()
+        """Those it was named by. After a new one it is followed"""
+        self.again = 0
+        """so many times more, not counting"""
+        self.idle = 0
+        """turns without a write, so many of them."""
         self.doubts = DOUBTS
         self.writers: set[Writer] = set()
         """Who wrote in the lines it was named by."""
@@ -68,7 +77,21 @@ class Case:
     @property
     def keeps_awake(self) -> bool:
         """Whether aliases must go the long way for it."""
-        return self.armed or (not self.named and self.turns > 0 and self.patience > 0)
+        return self.armed or (self.waits and self.patience > 0)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is to be followed when it begins again."""
+        return self.turns > 0 and (not self.named or self.again > 0)
+
+    def name(self, line: object, writer: Writer) -> None:
+        """A line wrote in it."""
+        self.named = True
+        self.writers.add(writer)
+        self.events += 1
+        if line not in self.lines and len(self.lines) < MOST_LINES:
+            self.lines.add(line)
+            self.again, self.idle, self.turns = 1, IDLE, max(self.turns, 1)
 
 
 def _kind_of(piece: Piece) -> tuple[str, int]:
@@ -103,7 +126,7 @@ class Escalation:
         attention: Attention,
         pieces: Callable[[], Mapping[int, Piece]],
         tell: Callable[[Piece, Write, tuple[tuple[Any, ...], ...]], Mutation | None],
-        writer_of: Callable[[int, CodeType | None], WrittenBy | None],
+        writer_of: Callable[[int, CodeType | None, Mapping[int, int]], WrittenBy | None],
         seen: Callable[[int], Stamp | None],
     ) -> None:
         self._attention = attention
@@ -163,7 +186,7 @@ class Escalation:
             if not write.exact or write.place is None:  # one of several lines: it will be found as an interval
                 self._writers[write.key] = moment.serial, write.writer
                 continue
-            told = self._tell(piece, write, self._name(piece, moment, write.writer))
+            told = self._tell(piece, write, self._name(piece, moment, write))
             known = self._explained.setdefault(write.key, [])
             if write.by == "lines":
                 known.append(Explained(write.first, write.last, moment.serial, None))
@@ -178,11 +201,13 @@ class Escalation:
         key = moment.key
         for case in self._cases.values():
             case.patience -= case.patience > 0
+            if case.armed and case.events >= MOST_EVENTS:
+                self._disarm(case)
             if case.armed_at == moment.serial:
                 continue
-            if case.armed and (_is_at(key, case.to_key) or case.events >= MOST_EVENTS or not case.patience):
+            if case.armed and (_is_at(key, case.to_key) or not case.patience):
                 self._disarm(case)
-            if case.turns > 0 and _is_at(key, case.from_key) and not case.armed and not case.named:
+            if case.waits and _is_at(key, case.from_key) and not case.armed:
                 case.armed_at = moment.serial
                 self._arm(case)
         if self._attention.awake:
@@ -190,7 +215,7 @@ class Escalation:
 
     def begins_at(self, key: tuple[object, ...]) -> bool:
         """Whether an interval that was waited for may begin here: what is young has to be known by then."""
-        return any(_is_at(key, case.from_key) and case.turns > 0 and not case.named for case in self._cases.values())
+        return any(_is_at(key, case.from_key) and case.waits for case in self._cases.values())
 
     def explains(self, piece: Piece, change: Change, since: Moment) -> list[Mutation] | None:
         """The writes by page among the exact ones that account for a difference in contents since then.
@@ -279,7 +304,7 @@ class Escalation:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    def _name(self, piece: Piece, moment: Moment, writer: Writer) -> tuple[tuple[Any, ...], ...]:
+    def _name(self, piece: Piece, moment: Moment, write: Write) -> tuple[tuple[Any, ...], ...]:
         """The armed intervals that a write to this piece explains: it was seen between their very ends."""
         sites, kind = {alias.trail.key for alias in piece.named}, _kind_of(piece)
         key, last = moment.key, moment_of(self._seen(piece.key)).key
@@ -288,9 +313,7 @@ class Escalation:
             if not case.armed or case.site not in sites or case.kind != kind:
                 continue
             if _is_at(key, case.to_key) or _is_at(last, case.from_key):
-                case.named = True
-                case.writers.add(writer)
-                case.events += 1
+                case.name(write.place and (write.place.file, write.place.line), write.writer)
                 found.append(name)
         return tuple(found)
 
@@ -301,7 +324,8 @@ class Escalation:
 
     def _arm(self, case: Case) -> None:
         case.turns -= 1
-        case.patience = PATIENCE
+        case.again -= case.named
+        case.events, case.patience = 0, PATIENCE
         case.armed = True
         self._rethink()
         for piece in list(self._pieces().values()):
@@ -310,6 +334,9 @@ class Escalation:
 
     def _disarm(self, case: Case) -> None:
         case.armed, case.patience = False, PATIENCE
+        if case.named and not case.events and case.idle > 0:
+            case.idle -= 1
+            case.again, case.turns = 1, max(case.turns, 1)
         if self.following is None:
             return
         still = {other.site for other in self._cases.values() if other.armed}

@@ -18,7 +18,7 @@ import numpy as np
 from .differences import axes_of, has_gaps
 
 if TYPE_CHECKING:
-    from tensorwatch_guard.words import Region
+    from tensorwatch_guard.words import Mark, Region
 
 BLOCK: Final = 65536
 """Bytes a hash stands for. xxhash keeps the interpreter lock for buffers of this size."""
@@ -203,7 +203,7 @@ class Fingerprint:
 
     def advance(
         self, digest: Digest, stamp: object, until: float, clock: Callable[[], int], *, scanned: bool
-    ) -> tuple[bool, tuple[int, int] | None]:
+    ) -> tuple[bool, list[Mark]]:
         """Compare blocks until the pass is complete or the time is over, but at least a few.
 
         Args:
@@ -214,27 +214,30 @@ class Fingerprint:
             scanned: Whether the kernel was asked for written pages in this very look.
 
         Returns:
-            Whether the pass is complete, and the byte offsets of the blocks that changed, if any.
+            Whether the pass is complete, and the blocks that changed: byte offsets, and their hashes before.
         """
         if not self.paged and self._next >= self._blocks.count:
             self._next = 0
             self._began = stamp
-        changed: tuple[int, int] | None = None
+        changed: list[Mark] = []
         while todo := self._take():
             found = self._compare(digest, todo)
             if found is None:
                 return False, changed
-            for low, high in found:
-                changed = (low, high) if changed is None else (min(low, changed[0]), max(high, changed[1]))
+            changed += found
             if clock() > until:
                 break
         complete = not self._dirty and scanned if self.paged else self._next >= self._blocks.count
         if complete:
             self.seen = stamp if self.paged else self._began
             self._calm += 1
-        if changed is not None:
+        if changed:
             self._calm = 0
         return complete, changed
+
+    def marks(self, changed: list[Mark]) -> tuple[Mark, ...]:
+        """The first and the last of them, if their hashes are of all bytes between their ends."""
+        return tuple({min(changed), max(changed)}) if isinstance(self._blocks, Runs) else ()
 
     def start_over(self) -> None:
         """Let the next pass begin with the first block: what an unfinished one has compared may have changed since."""
@@ -258,14 +261,15 @@ class Fingerprint:
         self._next = min(first + _AT_ONCE, self._blocks.count)
         return list(range(first, self._next))
 
-    def _compare(self, digest: Digest, todo: list[int]) -> list[tuple[int, int]] | None:
+    def _compare(self, digest: Digest, todo: list[int]) -> list[Mark] | None:
         """Which of these blocks changed; None when their memory must not be read (any more)."""
         owner = self.hold()  # a strong reference until the end: hashing may let other threads run
         if owner is None or self.gone:
             self._put_back(todo)
             return None
         try:
-            return [self._blocks.bounds(index) for index in todo if self._differs(digest, index)]
+            was = [(index, self._differs(digest, index)) for index in todo]
+            return [(*self._blocks.bounds(index), before) for index, before in was if before is not None]
         except ValueError:  # the view was released meanwhile
             return None
 
@@ -275,14 +279,16 @@ class Fingerprint:
         else:
             self._next = todo[0]
 
-    def _differs(self, digest: Digest, index: int) -> bool:
+    def _differs(self, digest: Digest, index: int) -> int | None:
+        """The hash of a block before it changed; None if it has not."""
         fresh = digest(self._blocks.read(self.view, index))
         if not self._known[index]:
             self._known[index] = 1
             self._hashes[index] = fresh
             self.unread -= self._blocks.packed(index)
-            return False
-        if fresh == self._hashes[index]:
-            return False
+            return None
+        before = self._hashes[index]
+        if fresh == before:
+            return None
         self._hashes[index] = fresh
-        return True
+        return before

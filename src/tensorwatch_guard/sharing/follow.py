@@ -29,7 +29,7 @@ from .skip import hide_from_dynamo
 from .suspects import NOWHERE, Record, Suspect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import CodeType
 
     from tensorwatch_guard.words import Place, WrittenBy
@@ -57,8 +57,9 @@ class LineFollower:
     def __init__(self) -> None:
         self.why: str | None = None
         self.also: Callable[[], None] | None = None
-        self.writer_of: Callable[[int, CodeType | None], WrittenBy | None] | None = None
-        """Asked right after a write, with the code of its line: None where nobody else has the memory; must take no lock."""
+        self.writer_of: Callable[[int, CodeType | None, Mapping[int, int]], WrittenBy | None] | None = None
+        """Asked right after a write, with the code of its line and how often each piece's owner is held by this very look.
+        None where nobody else has the memory. Must take no lock."""
         self.more: Counter[tuple[int, str, int]] = Counter()
         self.errors: list[str] = []
         self._pieces = Pieces()
@@ -318,7 +319,7 @@ class LineFollower:
 
     def _writer(self, key: int, code: CodeType | None) -> WrittenBy | None:
         try:
-            return self.writer_of(key, code) if self.writer_of is not None else ("unknown", None)
+            return self.writer_of(key, code, self._pieces.held) if self.writer_of is not None else ("unknown", None)
         except Exception:  # the write itself must not be lost
             return "unknown", None
 

@@ -6,7 +6,7 @@ is one event, whichever road saw it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
@@ -38,7 +38,7 @@ _LOG: Final = 0
 class Following:
     """The followers of one session, started when the first piece is watched."""
 
-    def __init__(self, writer_of: Callable[[int, CodeType | None], WrittenBy | None]) -> None:
+    def __init__(self, writer_of: Callable[[int, CodeType | None, Mapping[int, int]], WrittenBy | None]) -> None:
         self._lines: LineFollower = lines.make()
         self._lines.writer_of = writer_of
         self._pages: PageFollower | None = None
@@ -191,4 +191,5 @@ def _joined(one: Write, other: Write) -> Write:
         one.key, first, last, before, after, place, one.thread,
         writer, one.exact or other.exact, one.suspects or other.suspects, by,
         one.sequence if one.sequence is not None else other.sequence,
+        one.alone or other.alone, one.known_to if one.known_to is not None else other.known_to,
     )

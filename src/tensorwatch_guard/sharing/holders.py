@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import sys
 import weakref
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
 
+from .census import overlapping
 from .ledger import Alias, Piece
 from .onlookers import Onlookers
 from .owners import ArrayOwner, Lender, LentOwner, last_array
 
 if TYPE_CHECKING:
-    from ..words import Writer
+    from ..words import Region, Writer
     from .writes import Writes
 
 MOST_KIN: Final = 256
 """Pieces up to which it is looked for others of one array."""
+NOT_HELD: Final[Mapping[int, int]] = {}
 _use_count: Final = getattr(torch._C, "_storage_Use_Count", None)
 
 
@@ -29,9 +32,9 @@ class _Kin(NamedTuple):
     """Another part of the same array that was lent to torch."""
 
     lender: Lender
-    low: int
-    high: int
+    region: Region
     lives: bool
+    key: int = -1
 
 
 class Holders:
@@ -67,12 +70,12 @@ class Holders:
             return self._is_exported(alias)
         return self._lender_held(alias)
 
-    def other_side_held(self, alias: Alias, held_by_us: int = 0, writer: Writer = "unknown") -> bool:
+    def other_side_held(self, alias: Alias, writer: Writer = "unknown", held: Mapping[int, int] = NOT_HELD) -> bool:
         """Whether somebody but the writer can see a write: the side that did not write has a holder.
 
         ``model(x).numpy()`` leaves an array that nobody shares any more, ``from_numpy(np.ones(3))`` such a tensor. The writer's
         own side may be gone by now: a function returns the tensors and its buffer ends. Also right in the call-back of one
-        side's death. ``held_by_us``: references to the array that a look of ours holds just now.
+        side's death. ``held``: how often a look of ours holds each piece's owner just now.
         """
         storage = alias.storage() if alias.storage is not None else None
         if alias.direction == "tensor->buffer":
@@ -83,7 +86,7 @@ class Holders:
             return self._tensor_sees(alias, storage)
         if writer == "numpy" and storage is not None and _tensors_of(storage) > len(self._behind(alias.piece, storage)):
             return True
-        return self._lender_held(alias, held_by_us)
+        return self._lender_held(alias, held)
 
     # -- torch's side --------------------------------------------------------------------------------------------------
 
@@ -147,21 +150,20 @@ class Holders:
 
     # -- the other side ------------------------------------------------------------------------------------------------
 
-    def _lender_held(self, alias: Alias, held_by_us: int = 0) -> bool:
+    def _lender_held(self, alias: Alias, held: Mapping[int, int] = NOT_HELD) -> bool:
         """Whether an array or a buffer has a holder besides the storages that borrow it."""
         if alias.lender is None:
             return alias.buffer is None or alias.buffer.held_elsewhere()
-        return self._array_held(alias, held_by_us)
+        return self._array_held(alias, held)
 
-    def _array_held(self, alias: Alias, held_by_us: int) -> bool:  # noqa: C901 - one count
+    def _array_held(self, alias: Alias, held: Mapping[int, int]) -> bool:  # noqa: C901 - one count
         """What goes beyond the references of storages, of their lenders here and of views is the user's."""
         passed = alias.lender.array if alias.lender is not None else None
         if passed is None:
             return False
         owner, piece = last_array(passed), alias.piece
         kin = self._kin(owner, piece)
-        low, high = piece.region.address, piece.end
-        if any(other.lives and other.low < high and low < other.high for other in kin):
+        if any(other.lives and overlapping(other.region, piece.region) is not False for other in kin):
             return True  # another tensor sees these bytes
         own = {id(lender): lender for other in list(piece.aliases.values()) if (lender := other.lender) is not None}
         own[id(alias.lender)] = alias.lender  # type: ignore[assignment]
@@ -179,11 +181,12 @@ class Holders:
                     asked.append(array)
             lent[id(array)] = lent.get(id(array), 0) + 2  # the storage and its lender
         del passed, array
-        if not isinstance(piece.owner, ArrayOwner):
-            held_by_us = 0  # a look holds a storage, no array
+        by_us = 0
+        if isinstance(piece.owner, ArrayOwner):  # else a look holds a storage, no array
+            by_us = sum(held.get(key, 0) for key in {piece.key, *(other.key for other in kin)})
         itself = id(owner) in lent  # then the list has it, and the other arrays are views of it
         in_asked = any(array is owner for array in asked)
-        ours = 2 + held_by_us + itself + in_asked
+        ours = 2 + by_us + itself + in_asked
         if sys.getrefcount(owner) - ours > lent.get(id(owner), 0) + len(arrays) - itself:
             return True
         for array in asked:
@@ -206,10 +209,10 @@ class Holders:
                 lender = alias.lender
                 if lender is not None and lender.array is not None and last_array(lender.array) is owner:
                     lives = alias.storage is not None and alias.storage() is not None
-                    found.append(_Kin(lender, other.region.address, other.end, lives))
+                    found.append(_Kin(lender, other.region, lives, other.key))
         young = [born for born in list(newborns.values()) if isinstance(born.owner, ArrayOwner)]
         found += [
-            _Kin(lender, born.address, born.address + born.nbytes, lender.ref() is not None)
+            _Kin(lender, born.region, lender.ref() is not None)
             for born in young
             if isinstance(lender := born.owner, ArrayOwner)
             and lender.array is not None

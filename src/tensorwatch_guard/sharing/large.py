@@ -91,8 +91,10 @@ class Large:
         if whole:
             entry.start_over()
         complete, changed = entry.advance(self._digest, stamp, until, self._clock, scanned=scanned)
-        if changed is not None:
-            found.append((Change(entry.key, *changed, None, entry.bytes_at(*changed, KEPT)), since))
+        if changed:
+            first, last = min(low for low, _, _ in changed), max(high for _, high, _ in changed)
+            after = entry.bytes_at(first, last, KEPT)
+            found.append((Change(entry.key, first, last, None, after, entry.marks(changed)), since))
         return complete
 
     # -- pages ---------------------------------------------------------------------------------------------------------

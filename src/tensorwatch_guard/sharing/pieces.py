@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import threading
 import weakref
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from operator import setitem
@@ -90,6 +91,8 @@ class Pieces:
     def __init__(self) -> None:
         self.live: list[Any] = [None, None]
         self.snapshots: list[Any] = [RESTING, None]
+        self.held: Counter[int] = Counter()
+        """By key, how many of the owners that the last ``take`` gave back are this piece's."""
         self._by_key: dict[int, tuple[Piece, ...]] = {}
         self._free: list[int] = []
         self._lock = threading.Lock()
@@ -229,6 +232,7 @@ class Pieces:
         """What has changed since the last look, and the owners held for it: drop those after leaving."""
         found: list[Difference] = []
         owners: list[object] = []
+        self.held.clear()
         for pieces in tuple(self._by_key.values()):
             for piece in pieces:
                 self._take(piece, found, owners)
@@ -248,6 +252,7 @@ class Pieces:
             self.remove(piece.key)
             return
         owners.append(owner)
+        self.held[piece.key] += 1
         fresh = bytearray(len(view))
         # No call from here to the swap: nobody else can write, free or swap between the lines.
         if piece.gone:

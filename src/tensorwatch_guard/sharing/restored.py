@@ -8,16 +8,19 @@ are compared.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from .addresses import address_of
 from .backing import may_be_read
+from .fingerprints import BLOCK, hasher
 
 if TYPE_CHECKING:
     import torch
+
+    from ..words import Mark
 
 MOST_PARTS: Final = 64
 """Changes of one piece that are kept apart."""
@@ -47,6 +50,28 @@ def in_one(first: Sequence[Held], second: Sequence[Held]) -> tuple[Held, ...] | 
         else:
             found[over[0]] = Held(part.low, known.before, part.after)
     return tuple(found) if len(found) <= MOST_PARTS else None
+
+
+def ends_of(first: int, before: bytes) -> tuple[Mark, ...]:
+    """The blocks at both ends of what was written from an offset on, as ``Change.marks`` has them: both ends differ."""
+    last, digest = first + len(before), hasher()
+    return (first, first + BLOCK, digest(before[:BLOCK])), (last - BLOCK, last, digest(before[-BLOCK:]))
+
+
+def surely_differs(value: torch.Tensor, blocks: Iterable[Mark]) -> bool | None:
+    """Whether a block of large memory, by address and with its hash before it was written, lies in a value and is not again
+    what it was. None where no block lies in it: what was written may be other rows, or another channel.
+    """
+    found = None
+    start, end = address_of(value), address_of(value) + value.nbytes
+    if not value.is_contiguous() or not may_be_read(value.untyped_storage()):
+        return None
+    for low, high, before in blocks:
+        if start <= low and high <= end:
+            found = hasher()((ctypes.c_char * (high - low)).from_address(low)) != before
+            if found:
+                return True
+    return found
 
 
 class Value:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -57,7 +57,7 @@ class Verdicts:
                 self._went_so_far(pages, change)
                 continue
             aliases = piece.named
-            if not any(writes.holders.other_side_held(alias, 0, writer) for alias in list(piece.aliases.values())):
+            if not any(writes.holders.other_side_held(alias, writer) for alias in list(piece.aliases.values())):
                 continue  # nobody but the writer has this memory any more
             low, high = piece.region.address + change.first, piece.region.address + change.last
             if lows.get(low, low) >= high or highs.get(high, high) <= low:
@@ -89,21 +89,23 @@ class Verdicts:
             if known:
                 self.tell(mutation._replace(is_told=True, cases=known))
                 return
+        cases = escalation.found(mutation) if escalation is not None else ()  # by its own ends, wherever the loop has turned
         if not mutation.inside and before.trail.key != after.trail.key and writes.passes.turned(before, after):
             at = before.trail if after.trail.code is None else after.trail  # the guard's exit has no place
             mutation = mutation._replace(
                 before=before._replace(trail=at, phase=after.phase), after=after._replace(trail=at), turned_since=before.trail
             )
-        if escalation is not None:
-            mutation = mutation._replace(cases=escalation.found(mutation))
-        if escalation is None or escalation.is_news(mutation.cases):
+        if escalation is None or escalation.is_news(cases):
             writes.pace.wake()
-        self.tell(mutation)
+        self.tell(mutation._replace(cases=cases))
 
     def exact(self, piece: Piece, write: Write, cases: tuple[tuple[Any, ...], ...]) -> Mutation | None:
         """A follower named the line. None where nobody else has the memory."""
         if write.alone or not _touches(piece.region, write):
             return None
+        seen = self._writes.holders.other_side_held
+        if write.by == "pages" and not any(seen(alias, write.writer) for alias in list(piece.aliases.values())):
+            return None  # a line is asked when it writes, a page fault only now
         idents = [thread.ident for thread in threading.enumerate() if thread.name == write.thread]
         ident = idents[0] or 0 if len(idents) == 1 else 0
         serial = self._writes.escalation.serial if self._writes.escalation is not None else 0
@@ -124,10 +126,10 @@ class Verdicts:
         self.tell(told)
         return told
 
-    def writer_now(self, key: int, code: CodeType | None) -> WrittenBy | None:
+    def writer_now(self, key: int, code: CodeType | None, held: Mapping[int, int]) -> WrittenBy | None:
         """Asked by a follower right after a write, amid a trace function: takes no lock. None: nobody else has the memory.
 
-        ``code``: that of the line that is to blame.
+        ``code``: that of the line that is to blame. ``held``: how often the follower holds each piece's owner just now.
         """
         piece = self._writes.ledger.pieces.get(key)
         if piece is None:
@@ -141,8 +143,8 @@ class Verdicts:
             known_to = frozenset[int]() if unseen else counters.movers
             if known_to and counters.stands_alone(self._writes.ledger, piece):
                 known_to = None
-        held = self._writes.holders.other_side_held
-        if not any(held(alias, 1, writer) for alias in list(piece.aliases.values())):
+        seen = self._writes.holders.other_side_held
+        if not any(seen(alias, writer, held) for alias in list(piece.aliases.values())):
             return None
         return writer, known_to if writer == "torch" else None
 

@@ -185,6 +185,16 @@ class Writes:
         with self.lock:
             self.data_views.settle()
 
+    def look_at(self, address: int, moment: Moment) -> None:
+        """The memory of one storage is about to be handed out once more."""
+        with self.lock:
+            if self.escalation is not None:
+                self.escalation.before_look(moment)
+            self._compare_at(address, moment)
+            self.passes.noted(moment)
+            if self.escalation is not None:
+                self.escalation.after_look(moment)
+
     def boundary(self, moment: Moment, *, whole: bool = False) -> None:
         """Compare everything, within the budget. ``whole``: whatever time it takes."""
         self._whole = min(self._whole + 1, MOST_WHOLE)
