@@ -92,3 +92,12 @@ def test_the_line_that_harmed_is_blamed(tmp_path: Path) -> None:
     assert f"program.py:{blamed[0]} overwrote values" in str(report).replace("\n        ", " ")
     harmless = next(one for one in report.mutations if one.site is not None and one.site.line == marked["breaks nothing"])
     assert not [other for other in harmless.related if other.role == "consumed-by"]
+
+
+def test_each_write_of_a_busy_line_is_counted(tmp_path: Path) -> None:
+    program = "import numpy as np, torch\na = np.zeros(4, np.float32)\nt = torch.from_numpy(a)\n"
+    program += "for turn in range(100):\n    a[0] += 1\nprint(t.sum().item())\n"
+    (tmp_path / "program.py").write_text(program)
+    command = [sys.executable, "-m", "tensorwatch_guard", "run", "--writes", "exact", "--json", "r.json", "program.py"]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
+    assert [mutation.count for mutation in Report.load(tmp_path / "r.json").mutations] == [100]

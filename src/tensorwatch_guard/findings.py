@@ -67,7 +67,9 @@ def findings(collector: Collector, live: Live, steps: int, cuts: Cuts | None = N
 def _commonest_first(made: list[Finding]) -> list[Finding]:
     """Of several places that handed out the memory the one that did so most often comes first: the advice is for it."""
     aliases = {finding.id: finding for finding in made if finding.kind == "alias"}
-    used = {other.id for finding in made if finding.kind == "hazard" for other in finding.related}
+    hazards = [finding for finding in made if finding.kind == "hazard"]
+    used = {other.id for finding in hazards if finding.details.get("certain", True) for other in finding.related}
+    perhaps = {other.id for finding in hazards for other in finding.related} - used
     found = []
     for finding in made:
         shared = [other for other in finding.related if other.role == "shared-by"]
@@ -78,9 +80,10 @@ def _commonest_first(made: list[Finding]) -> list[Finding]:
         ordered = sorted(shared, key=lambda other: -(aliases[other.id].count if other.id in aliases else 0))
         others = (other for other in finding.related if other.role != "shared-by")
         changed = replace(finding, related=(*ordered, *others))
-        more = {"handed_out": sum(alias.count for alias in known)} if finding.kind == "hazard" else {}
+        more: dict[str, Any] = {"handed_out": sum(alias.count for alias in known)} if finding.kind == "hazard" else {}
         if finding.id not in used and _is_refilled(finding, known):
             more["refilled"] = True
+            more |= {"perhaps_used": True} if finding.id in perhaps else {}
         changed = replace(changed, details={**finding.details, **more})
         found.append(replace(changed, advice=advice(BY_ID[finding.rule], changed)))
     return found

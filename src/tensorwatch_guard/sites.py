@@ -128,6 +128,11 @@ def is_stand_in(code: CodeType) -> bool:
     return bool(consts) and consts[0] == STAND_IN
 
 
+def _is_generated(code: CodeType) -> bool:
+    """Whether ``dataclasses`` wrote it: a comparison of two that hold tensors is made where they are compared."""
+    return getattr(code, "co_qualname", "").startswith("__create_fn__.")
+
+
 def trail(frame: FrameType | None) -> Trail:
     """Site and origin as seen from ``frame`` outwards. Holds code objects only, never the frame."""
     origin: CodeType | None = None
@@ -138,7 +143,7 @@ def trail(frame: FrameType | None) -> Trail:
         kind = files[code.co_filename]
         if kind == USER:
             consts = code.co_consts
-            if not consts or consts[0] != STAND_IN:
+            if (not consts or consts[0] != STAND_IN) and not (code.co_filename == "<string>" and _is_generated(code)):
                 return _made(Trail, (code, frame.f_lasti, origin, origin_lasti, None, False, None))
         elif kind == LIBRARY:
             if HORIZONS and id(code) in HORIZONS:

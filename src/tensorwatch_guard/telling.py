@@ -96,6 +96,7 @@ class Telling:
             low = mutation.piece.region.address
             self.in_flight.mutated(low + mutation.change.first, low + mutation.change.last, at)
         for tally in tallies:
+            tally.count += mutation.times - 1
             tally.extra = before
             tally.began = min(tally.began or mutation.before.serial, mutation.before.serial)
             tally.ended = max(tally.ended, mutation.after.serial)

@@ -178,6 +178,8 @@ class Write:
     """Nobody but the writer had the memory."""
     known_to: frozenset[int] | None = None
     """Of PyTorch's writes the storages whose version counters know of it; None where all do, or nobody asked."""
+    times: int = 1
+    """It stands for so many of its line, of which only the first few are kept one by one."""
 
 
 @dataclass(frozen=True, slots=True)

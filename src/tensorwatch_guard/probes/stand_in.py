@@ -42,8 +42,17 @@ def stand_in(frame: FrameType) -> Any:
     known = _stand_ins.get(key)
     if known is not None and known[0].__globals__ is frame.f_globals:
         return known[0]
+    try:
+        made = _made_for(frame, code)
+    except Exception:  # a warning may name a line of ours then; the call is the user's
+        return _direct
     if len(_stand_ins) >= MOST:
         _stand_ins.clear()
+    _stand_ins[key] = (made, code)  # the code is kept: its id is the key
+    return made
+
+
+def _made_for(frame: FrameType, code: CodeType) -> FunctionType:
     line = frame.f_lineno or code.co_firstlineno
     looks: dict[str, Any] = {"co_filename": code.co_filename, "co_name": code.co_name, "co_firstlineno": line}
     looks["co_linetable"] = _one_line(len(_CODE.co_code))
@@ -51,7 +60,6 @@ def stand_in(frame: FrameType) -> Any:
         looks["co_qualname"] = code.co_qualname
     made = FunctionType(_CODE.replace(**looks), frame.f_globals)
     hide_alone(made.__code__)
-    _stand_ins[key] = (made, code)  # the code is kept: its id is the key
     return made
 
 

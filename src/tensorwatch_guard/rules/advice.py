@@ -173,12 +173,18 @@ _REFILLED: Final = (
 )
 
 
+_REFILLED_TOO_SOON: Final = (
+    "a buffer, filled again on purpose? Then see that backward is through with it before it is written, or give the forward "
+    "pass a copy: .clone()"
+)
+
+
 def _mutation(rule: Rule, finding: Finding) -> str:
     began = shared_at(finding)
     if began is None or began.site is None:
         return rule.remedy
     if finding.details.get("refilled"):
-        return _REFILLED
+        return _REFILLED_TOO_SOON if finding.details.get("perhaps_used") else _REFILLED
     order = copy_of(began.site, began.origin)
     source = _source(finding)
     in_place = _IN_PLACE.match(source)

@@ -16,6 +16,7 @@ import os
 import sys
 import weakref
 from collections import Counter
+from dataclasses import replace
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
@@ -68,6 +69,7 @@ class LineFollower:
         """Lines that were to blame, by number, then by id of their code: their instructions are followed singly."""
         self._writes: list[Write] = []
         self._told: Counter[tuple[int, str, int]] = Counter()
+        self._left_out: Counter[tuple[int, str, int]] = Counter()
         self._lost_slot = False
         self._entered = False
         _followers.add(self)
@@ -134,8 +136,19 @@ class LineFollower:
         """The writes seen since the last call, oldest first."""
         self._look(PATIENCE)
         writes, self._writes = self._writes, []
+        if self._left_out:
+            self._count_in(writes)
         self._told.clear()
         return writes
+
+    def _count_in(self, writes: list[Write]) -> None:
+        """The last write of a line that is kept stands for those that are not."""
+        for at in range(len(writes) - 1, -1, -1):
+            one = writes[at]
+            spot = (one.key, one.place.file, one.place.line) if one.place is not None else (one.key, "", 0)
+            if left := self._left_out.pop(spot, 0):
+                writes[at] = replace(one, times=1 + left)
+        self._left_out.clear()
 
     def stop(self) -> None:
         """End following. Threads that cannot be reached from here let go at their next line."""
@@ -300,6 +313,7 @@ class LineFollower:
             self._told[spot] += 1
             if self._told[spot] > WRITES_A_LINE:
                 self.more[spot] += 1
+                self._left_out[spot] += 1
                 continue
             place: Place | None = None
             thread, sequence = "", None

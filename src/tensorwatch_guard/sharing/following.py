@@ -191,5 +191,5 @@ def _joined(one: Write, other: Write) -> Write:
         one.key, first, last, before, after, place, one.thread,
         writer, one.exact or other.exact, one.suspects or other.suspects, by,
         one.sequence if one.sequence is not None else other.sequence,
-        one.alone or other.alone, one.known_to if one.known_to is not None else other.known_to,
+        one.alone or other.alone, one.known_to if one.known_to is not None else other.known_to, max(one.times, other.times),
     )

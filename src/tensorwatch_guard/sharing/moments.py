@@ -87,6 +87,8 @@ class Mutation(NamedTuple):
     now: then ``before`` is ``after``'s place, for any line of the loop may have written."""
     is_told: bool = False
     """It is a finding already: ``change`` says how far it went, and what it broke may be more."""
+    times: int = 1
+    """How many writes of its line it stands for."""
     cases: tuple[tuple[Any, ...], ...] = ()
     """What an interval is known by; of an exact mutation, the intervals it explains."""
 

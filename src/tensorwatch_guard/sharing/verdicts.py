@@ -121,7 +121,7 @@ class Verdicts:
         told = Mutation(
             piece, change, write.writer, at, at, True, write.thread, piece.named, write.by,
             write.sequence, write.writer != "torch" or write.known_to is not None, cases=cases,
-            known_to=write.known_to or frozenset(),
+            known_to=write.known_to or frozenset(), times=write.times,
         )
         self.tell(told)
         return told
