@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
+from .evidence import Write, apart, joined, size_of, still_changed
 from .in_flight import InFlight
-from .sharing.data_views import Event, is_saved
-from .sharing.graph import Stale, Suspect, Walk, sequence_number, walk
+from .sharing.data_views import is_saved
+from .sharing.graph import Stale, Suspect, sequence_number, walk
 from .sharing.ledger import Alias, Piece
 from .sharing.moments import Moment, Mutation, now, tick
 from .sharing.pace import PART
-from .sharing.restored import Held, Value, ends_of, in_one, surely_differs
 from .sites import Trail
 
 if TYPE_CHECKING:
     from .session import Session
     from .sharing.writes import Writes
-    from .words import Mark
 
 WRITE: Final = "write"
 PERHAPS: Final = "perhaps-written-by"
@@ -33,33 +31,8 @@ EASED_SHARE: Final = WALK_SHARE * PART
 WALK_GRACE_NS: Final = 50_000_000
 MOST_SUSPECTS: Final = 256
 MOST_OF_ONE_PIECE: Final = 8
-NARROW: Final = 16
-"""Bytes of the largest element."""
-MOST_HELD: Final = 1 << 20
-"""Bytes of a write up to which it is kept in mind what stood there before and after,"""
 MOST_HELD_IN_ALL: Final = 16 << 20
 """and those of all writes together."""
-
-
-class Write:
-    """A write that autograd's counter did not see: where it was and, if memory was shared, which mutation tells it.
-
-    ``event``: it went through ``.data``. ``held``: what it changed, piece by piece, where that is known.
-    """
-
-    __slots__ = ("at", "event", "held", "mutation", "serial", "suspect")
-
-    def __init__(
-        self, suspect: Suspect, at: Trail, mutation: Mutation | None, event: Event | None = None,
-        held: tuple[Held, ...] | None = None,
-    ) -> None:  # fmt: skip
-        self.suspect = suspect
-        """Its index is the write's serial number."""
-        self.at = at
-        self.mutation = mutation
-        self.event = event
-        self.held = held
-        self.serial = suspect.index
 
 
 class Hazards:
@@ -94,8 +67,8 @@ class Hazards:
         one = Suspect(
             tick(), low + change.first, low + change.last, sequences, counted=not mutation.unseen, known_to=mutation.known_to,
         )
-        apart, held = _apart(mutation)
-        self._keep(mutation.piece.key, Write(one, last.trail, apart, held=held))
+        told, held = apart(mutation)
+        self._keep(mutation.piece.key, Write(one, last.trail, told, held=held))
 
     def fused_step(self, at: Trail, optimizer: Any) -> None:
         """A fused optimizer wrote parameters without a bump of their counters: those that some graph still holds."""
@@ -124,19 +97,19 @@ class Hazards:
 
     def _keep(self, key: int, write: Write) -> None:
         known, one = self.suspects.setdefault(key, []), write.suspect
-        if self._held + _size(write.held) > MOST_HELD_IN_ALL:
+        if self._held + size_of(write.held) > MOST_HELD_IN_ALL:
             write.held = None
-        self._held += _size(write.held)
+        self._held += size_of(write.held)
         if write.event is None and write.held is None:
             known[:] = [w for w in known if w.held is not None or not (one.low <= w.suspect.low and w.suspect.high <= one.high)]
         known.append(write)
         while len(known) > MOST_OF_ONE_PIECE:
             first, second = known[:2]
-            self._held -= _size(first.held) + _size(second.held)
+            self._held -= size_of(first.held) + size_of(second.held)
             known[:2] = [joined(first, second)]
-            self._held += _size(known[0].held)
+            self._held += size_of(known[0].held)
         while len(self.suspects) > MOST_SUSPECTS:
-            self._held -= sum(_size(w.held) for w in self.suspects.pop(next(iter(self.suspects))))
+            self._held -= sum(size_of(w.held) for w in self.suspects.pop(next(iter(self.suspects))))
 
     def has_work(self) -> bool:
         """Whether something was written that a graph may have saved, and there is time to look. Asked before each backward."""
@@ -164,7 +137,7 @@ class Hazards:
         writes, found = {}, []
         if result.found:
             writes = {write.serial: write for known in self.suspects.values() for write in known}
-            found = list(_still_changed(result, writes))
+            found = list(still_changed(result, writes))
         self._credit_ns -= perf_counter_ns() - started
         if found:
             self._stale(at, found, writes)
@@ -251,142 +224,3 @@ class Hazards:
         self._wrong_at.clear()
         self._held = 0
         self.in_flight.clear()
-
-
-def joined(first: Write, second: Write) -> Write:
-    """Two writes to one piece as one, told as the second. What both changed and the second put back is no change."""
-    one, other = first.suspect, second.suspect
-    if first.event is not None or second.event is not None:
-        return Write(other, second.at, second.mutation, second.event)  # what stood there before the first is not known any more
-    sequences = {}
-    if one.thread and one.thread == other.thread:
-        sequences[one.thread] = (one.sequences[one.thread][0], other.end)
-    both = Suspect(
-        other.index, min(one.low, other.low), max(one.high, other.high), sequences,
-        counted=one.counted or other.counted, known_to=one.known_to & other.known_to,
-    )  # fmt: skip
-    held = None
-    if first.held is not None and second.held is not None:
-        held = in_one(first.held, second.held)
-    mutation = second.mutation
-    if first.mutation is not None and mutation is not None and (marks := first.mutation.change.marks):
-        mutation = mutation._replace(change=replace(mutation.change, marks=marks))  # what stood there before both
-    return Write(both, second.at, mutation, held=held)
-
-
-def _apart(mutation: Mutation) -> tuple[Mutation, tuple[Held, ...] | None]:
-    """A mutation without the bytes of its change, and these by themselves if they are few enough."""
-    change, held = mutation.change, None
-    before, after, marks = change.before, change.after, change.marks
-    if before is not None and after is not None and len(before) == len(after) == change.last - change.first:
-        if len(before) <= MOST_HELD:
-            held = (Held(mutation.piece.region.address + change.first, bytes(before), bytes(after)),)
-        else:
-            marks = ends_of(change.first, before)
-    return mutation._replace(change=replace(change, before=None, after=None, marks=marks)), held
-
-
-def _size(held: tuple[Held, ...] | None) -> int:
-    return sum(2 * len(one.before) for one in held) if held is not None else 0
-
-
-def _still_changed(result: Walk, writes: Mapping[int, Write]) -> Iterator[Stale]:
-    """What a walk found, without values that hold again what they held when they were saved, or that no write has touched."""
-    found: dict[int, tuple[torch.Tensor, list[Stale]]] = {}
-    for value, one in zip(result.values, result.found, strict=True):
-        if writes[one.suspect].event is None:
-            found.setdefault(id(value), (value, []))[1].append(one)
-    for value, of_it in found.values():
-        yield from _by_contents(value, of_it, writes)
-    yield from _through_data_still(result, writes)
-
-
-def _by_contents(value: torch.Tensor, found: list[Stale], writes: Mapping[int, Write]) -> list[Stale]:
-    """Of the writes that may have changed one saved value those that have, by their bytes; without these by what is known."""
-    memory = Value(value)
-    in_order = sorted(found, key=lambda one: writes[one.suspect].serial)
-    bare = [one for one in in_order if not _is_known(writes[one.suspect])]
-    shown = [one for one in in_order if _is_known(writes[one.suspect])]
-    covered = [one for one in bare if any(_covers(writes[other.suspect], writes[one.suspect]) for other in shown)]
-    # a follower saw where such a write began, and no look what it did
-    left = [one if _is_narrow(writes[one.suspect]) else replace(one, certain=False) for one in bare if one not in covered]
-    if not shown:
-        return left
-    if memory.known and all(writes[one.suspect].held is not None for one in shown):
-        return [*_by_bytes(memory, shown, covered, writes), *left]
-    return [*_by_blocks(value, [*shown, *covered], writes), *left]
-
-
-def _is_known(write: Write) -> bool:
-    """Whether there is more of it than a span: its bytes, hashes, or a region that was compared as a whole."""
-    return write.held is not None or write.mutation is None or not write.mutation.exact or bool(write.mutation.change.marks)
-
-
-def _covers(told: Write, seen: Write) -> bool:
-    """Whether a difference in contents is that of a write which a follower saw."""
-    one, other = told.mutation, seen.mutation
-    if one is None or other is None or not one.is_told or one.piece is not other.piece:
-        return False
-    until, since = told.suspect.sequences, seen.suspect.sequences
-    return all(ident in until and until[ident][0] <= start and end <= until[ident][1] for ident, (start, end) in since.items())
-
-
-def _by_bytes(memory: Value, shown: list[Stale], covered: list[Stale], writes: Mapping[int, Write]) -> list[Stale]:
-    known = [(one, held) for one in shown if (held := writes[one.suspect].held) is not None and memory.touched_by(held)]
-    # a write that may have come before the value was saved is counted in once and once left out
-    differs = {
-        memory.differs_from_before([part for _, held in known for part in held]),
-        memory.differs_from_before([part for one, held in known if one.certain for part in held]),
-    }
-    if differs == {False}:
-        return []
-    return [one if differs == {True} else replace(one, certain=False) for one in (*(one for one, _ in known), *covered)]
-
-
-def _by_blocks(value: torch.Tensor, found: list[Stale], writes: Mapping[int, Write]) -> list[Stale]:
-    """Of large memory only hashes of blocks are known: a write is certain where one that lies in the value is another now."""
-    first: dict[tuple[int, int], int] = {}
-    for one in sorted(found, key=lambda one: writes[one.suspect].serial):
-        if one.certain:
-            for low, high, before in _marks(writes[one.suspect]):
-                first.setdefault((low, high), before)
-    differs = surely_differs(value, [(low, high, before) for (low, high), before in first.items()])
-    if differs or not any(_marks(writes[one.suspect]) for one in found):
-        return found
-    return [one if differs is None and _is_narrow(writes[one.suspect]) else replace(one, certain=False) for one in found]
-
-
-def _is_narrow(write: Write) -> bool:
-    """Whether it is known by where it began, as a page fault tells it: that very element was written."""
-    return write.suspect.high - write.suspect.low <= NARROW
-
-
-def _marks(write: Write) -> list[Mark]:
-    """The blocks at both ends of a change of large memory, by address."""
-    if write.mutation is None:
-        return []
-    start = write.mutation.piece.region.address
-    return [(start + low, start + high, before) for low, high, before in write.mutation.change.marks]
-
-
-def _through_data_still(result: Walk, writes: Mapping[int, Write]) -> Iterator[Stale]:
-    """Those that were written through ``.data``: the first write after a value was saved knows what it held before."""
-    firsts: dict[int, Write] = {}
-    counts: dict[int, int] = {}
-    for value, one in zip(result.values, result.found, strict=True):
-        write = writes[one.suspect]
-        if _concerns(write, value):
-            counts[id(value)] = counts.get(id(value), 0) + 1
-            known = firsts.get(id(value))
-            if known is None or write.event.first < known.event.first:  # type: ignore[union-attr]
-                firsts[id(value)] = write
-    for value, one in zip(result.values, result.found, strict=True):
-        if _concerns(writes[one.suspect], value):
-            first = firsts[id(value)].event
-            if first is not None and not first.undone():
-                unsure = first.content is None and counts[id(value)] > 1
-                yield replace(one, certain=False) if unsure else one
-
-
-def _concerns(write: Write, value: torch.Tensor) -> bool:
-    return write.event is not None and write.event.only in (None, id(value))
