@@ -124,8 +124,9 @@ def test_what_may_have_made_a_gradient_wrong_is_not_to_be_allowed(tmp_path: Path
     findings = found_in(THREADED, tmp_path)
     (mutation,) = [one for one in findings if one["kind"] == "mutation"]
     assert [one["details"]["type"] for one in findings if one["kind"] == "hazard"] == ["stale-gradient"]
-    assert "refilled" not in mutation["details"]
+    assert mutation["details"]["perhaps_used"]
     assert "allow" not in mutation["advice"]
+    assert "backward is through with it" in mutation["advice"]
 
 
 THREADED = """\

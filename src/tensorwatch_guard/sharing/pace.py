@@ -25,6 +25,8 @@ EARLY_NS: Final = 10_000_000
 """What reads may spend on looking as boundaries do: an interval of a short program is as short as its events allow."""
 AWAKE_NS: Final = 20_000_000
 """What looks may take after something new was found, before boundaries rest again."""
+AWAKE_LOOKS: Final = 800
+"""So many looks a program gets in which something was found, before what is known is passed over: short ones count in full."""
 MOST_NS: Final = 5_000_000
 """Unused time is saved up to this."""
 RESERVE_NS: Final = 200_000
@@ -37,8 +39,8 @@ class Pace:
     """A share of wall time, spent by the looks of boundaries. ``until`` and ``until_first`` are on ``perf_counter_ns``."""
 
     __slots__ = (
-        "_asked", "_credit", "_for_good", "_last", "_share", "early_ns", "eased", "last_rest", "may_rest_again", "rested",
-        "until", "until_first", "woken",
+        "_asked", "_credit", "_for_good", "_last", "_looks", "_share", "early_ns", "eased", "last_rest", "may_rest_again",
+        "rested", "until", "until_first", "woken",
     )  # fmt: skip
 
     def __init__(self, share: float) -> None:
@@ -62,6 +64,7 @@ class Pace:
         self.may_rest_again: Callable[[], bool] = bool
         """Whether all that was found is known by its line; asked once nothing new was found for a while."""
         self._for_good = False
+        self._looks = 0
         self._asked = 0
         """When a boundary was told to look, until it has: on its way to the user's line it spends time, too."""
 
@@ -88,6 +91,7 @@ class Pace:
     def spend(self, nanoseconds: int) -> None:
         """A look took so long, by itself."""
         now, asked = perf_counter_ns(), self._asked
+        self._looks += 1
         if asked:
             nanoseconds, self._asked = max(nanoseconds, now - asked), 0
         if self._credit < MOST_NS:
@@ -101,7 +105,7 @@ class Pace:
             self.until_first = now + max(int(-self._credit / self._share), 0)
 
     def _rests_again(self) -> bool:
-        if self._for_good or not self.may_rest_again():
+        if self._for_good or self._looks < AWAKE_LOOKS or not self.may_rest_again():
             return False
         self.woken = NEVER
         self._credit = max(self._credit, 0.0)  # what was spent for want of a line is no debt
