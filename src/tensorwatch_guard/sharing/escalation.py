@@ -334,7 +334,9 @@ class Escalation:
 
     def _disarm(self, case: Case) -> None:
         case.armed, case.patience = False, PATIENCE
-        if case.named and not case.events and case.idle > 0:
+        if case.events >= MOST_EVENTS:
+            case.again = 0  # so busy a line is dear to follow once more, and leaves little room for another
+        elif case.named and not case.events and case.idle > 0:
             case.idle -= 1
             case.again, case.turns = 1, max(case.turns, 1)
         if self.following is None:
