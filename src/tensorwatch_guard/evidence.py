@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NARROW: Final = 16
 """Bytes of the largest element."""
 MOST_HELD: Final = 1 << 20
-"""Bytes of a write up to which it is kept in mind what stood there before and after,"""
+"""Bytes of a write up to which it is kept in mind what stood there before and after."""
 
 
 class Write:

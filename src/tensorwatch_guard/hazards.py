@@ -32,7 +32,7 @@ WALK_GRACE_NS: Final = 50_000_000
 MOST_SUSPECTS: Final = 256
 MOST_OF_ONE_PIECE: Final = 8
 MOST_HELD_IN_ALL: Final = 16 << 20
-"""and those of all writes together."""
+"""Bytes that are kept so of all writes together."""
 
 
 class Hazards:
