@@ -137,7 +137,8 @@ def busy_locks() -> Any:
         stop.set()
         for thread in threads:
             thread.join()
-    return [codes, counts(g.report)["child_reads"][0], [notice.text for notice in g.report.notices]]
+    notices = [notice.text for notice in g.report.notices if notice.rule != "TWG904"]  # a busy machine may cut a look short
+    return [codes, counts(g.report)["child_reads"][0], notices]
 
 
 def levels() -> Any:
