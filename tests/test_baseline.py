@@ -59,7 +59,7 @@ def report_of(work: Any, **options: Any) -> Report:
 def test_what_is_known_passes(work: Any, tmp_path: Path) -> None:
     path = tmp_path / "known.json"
     assert baseline.write(report_of(work()), path) == 1
-    found = baseline.compare(report_of(work()), path)
+    found = baseline.load(path).compare(report_of(work()))
     assert not found.failed
     assert (found.new, found.more, found.gone, found.same) == ((), (), (), 1)
 
@@ -67,7 +67,7 @@ def test_what_is_known_passes(work: Any, tmp_path: Path) -> None:
 def test_moved_lines_change_nothing(work: Any, tmp_path: Path) -> None:
     path = tmp_path / "known.json"
     baseline.write(report_of(work()), path)
-    found = baseline.compare(report_of(work(above="# a comment\n\nvalue = 1\n")), path)
+    found = baseline.load(path).compare(report_of(work(above="# a comment\n\nvalue = 1\n")))
     assert not found.failed
     assert not found.gone
 
@@ -75,7 +75,7 @@ def test_moved_lines_change_nothing(work: Any, tmp_path: Path) -> None:
 def test_what_is_new_fails(work: Any, tmp_path: Path) -> None:
     path = tmp_path / "known.json"
     baseline.write(report_of(work()), path)
-    found = baseline.compare(report_of(work(), also=True), path)
+    found = baseline.load(path).compare(report_of(work(), also=True))
     assert found.failed
     assert [finding.op for finding in found.new] == ["Tensor.tolist"]
     assert str(found).splitlines()[1].startswith("+ Tensor.tolist at ")
@@ -84,14 +84,14 @@ def test_what_is_new_fails(work: Any, tmp_path: Path) -> None:
 def test_what_became_more_fails(work: Any, tmp_path: Path) -> None:
     path = tmp_path / "known.json"
     baseline.write(report_of(work()), path)
-    found = baseline.compare(report_of(work(), times=6), path)
+    found = baseline.load(path).compare(report_of(work(), times=6))
     assert [(known.count, finding.count) for known, finding in found.more] == [(5, 6)]
 
 
 def test_what_became_less_or_is_gone_passes_and_is_named(work: Any, tmp_path: Path) -> None:
     path = tmp_path / "known.json"
     baseline.write(report_of(work(), also=True), path)
-    found = baseline.compare(report_of(work(), times=2), path)
+    found = baseline.load(path).compare(report_of(work(), times=2))
     assert not found.failed
     assert [known.source for known in found.gone] == ["other.tolist()"]
     assert "- Tensor.tolist at " in str(found)
@@ -108,15 +108,15 @@ def test_a_longer_run_at_the_same_rate_is_no_increase(work: Any, tmp_path: Path)
         return g.report
 
     baseline.write(run(20, 20), path)
-    assert not baseline.compare(run(60, 60), path).failed
-    assert baseline.compare(run(60, 30), path).failed
+    assert not baseline.load(path).compare(run(60, 60)).failed
+    assert baseline.load(path).compare(run(60, 30)).failed
 
 
 def test_allowed_findings_are_not_part_of_it(work: Any, tmp_path: Path) -> None:
     path = tmp_path / "known.json"
     text = TRAIN.replace("one.item()", "one.item()  # tensorwatch: allow[sync] metric")
     assert baseline.write(report_of(work(text=text)), path) == 0
-    assert not baseline.compare(report_of(work(text=text)), path).failed
+    assert not baseline.load(path).compare(report_of(work(text=text))).failed
 
 
 def test_notes_are_kept_but_fail_nothing(work: Any, tmp_path: Path) -> None:
@@ -133,9 +133,9 @@ def test_notes_are_kept_but_fail_nothing(work: Any, tmp_path: Path) -> None:
 
     assert run(1).syncs[0].severity == "note"
     baseline.write(Empty, path)
-    assert not baseline.compare(run(1), path).failed
+    assert not baseline.load(path).compare(run(1)).failed
     assert baseline.write(run(1), path) == 1
-    assert baseline.compare(run(50), path).failed
+    assert baseline.load(path).compare(run(50)).failed
 
 
 with guard(report=False) as _nothing:

@@ -98,7 +98,7 @@ def test_each_change_is_dated_from_its_own_last_comparison(hold: Any):
     assert {change.key: since for change, since in contents.look(stamp="d")} == {1: "b", 2: "c"}
     first += 1
     assert [since for _, since in contents.look(stamp="e")] == ["d"]
-    assert contents.last_looked(1) == contents.last_looked(2) == "e"
+    assert contents.seen(1) == contents.seen(2) == "e"
 
 
 def test_looking_at_some_keys_leaves_the_others_and_their_stamps():
@@ -108,7 +108,7 @@ def test_looking_at_some_keys_leaves_the_others_and_their_stamps():
         watch(contents, key, array, stamp="made")
         array[...] += 1
     assert [change.key for change, _ in contents.look([1], stamp="some")] == [1]
-    assert contents.last_looked(0) == "made"
+    assert contents.seen(0) == "made"
     assert sorted((change.key, since) for change, since in contents.look(stamp="all")) == [(0, "made"), (2, "made")]
 
 

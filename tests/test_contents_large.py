@@ -154,7 +154,7 @@ def test_a_change_found_late_is_dated_from_the_last_complete_pass():
     contents = Contents(share=1.0, clock=clock)
     watch(contents, 1, array, stamp="made")
     contents.look(stamp="complete")
-    assert contents.last_looked(1) == "complete"
+    assert contents.seen(1) == "complete"
     clock.tick = 10**9  # from here on four blocks a look
     for turn in range(3):
         assert contents.look(stamp=turn) == []

@@ -28,7 +28,7 @@ def test_a_dropped_region_is_not_read_although_its_bytes_change():
     array += 1
     assert contents.look() == []
     assert contents.peek(1) == []
-    assert contents.last_looked(1) is None
+    assert contents.seen(1) is None
 
 
 def test_dropping_the_unknown_is_nothing():

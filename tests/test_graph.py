@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from tensorwatch_guard.sharing.graph import Suspect, poison, poison_stale, sequence_number, stale, walk
+from tensorwatch_guard.sharing.graph import Suspect, sequence_number, stale, walk
 
 ME = threading.get_ident()
 FOREVER = 1 << 62
@@ -335,49 +335,6 @@ def test_lazy_clones_stay_lazy():
     loss = (weight * clone).sum()
     stale([loss], [Suspect(0, 0, FOREVER, {ME: (FOREVER, FOREVER)})])
     assert torch._C._is_cow_tensor(clone)
-
-
-def test_poisoned_tensors_make_autograd_refuse():
-    array, tensor, weight = shared()
-    loss = (weight * tensor).sum()
-    array[:] = 100
-    assert poison([tensor]) == []
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        loss.backward()
-
-
-@pytest.mark.parametrize("build", BUILDS, ids=["own", "custom"])
-def test_poisoning_stale_values_makes_autograd_refuse(build: Any):
-    array, tensor, weight = shared()
-    loss = build(weight, tensor)
-    start = sequence_number()
-    array[:] = 100
-    end = sequence_number()
-    fine = build(weight, tensor)
-    assert poison_stale([fine], [suspect(tensor, start, end)]) == 0
-    assert poison_stale([loss], [suspect(tensor, start, end)]) == 1
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        loss.backward()
-
-
-def test_a_poisoned_result():
-    weight = torch.ones(3, requires_grad=True)
-    result = weight.exp()
-    loss = result.sum()
-    start = sequence_number()
-    result.detach().numpy()[:] = 0
-    assert poison_stale([loss], [suspect(result, start, start)]) == 1
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        loss.backward()
-
-
-def test_tensors_without_a_version_are_given_back():
-    with torch.inference_mode():
-        inference = torch.ones(3)
-    ordinary = torch.ones(3)
-    [refused] = poison([inference, ordinary])
-    assert refused is inference
-    assert ordinary._version == 1
 
 
 SMALL_STACK = """

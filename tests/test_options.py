@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tensorwatch_guard import guard
-from tensorwatch_guard.levels import ConfigError, Limit, Setting, kind_of, limit
+from tensorwatch_guard.levels import ConfigError, Limit, Setting, limit
 from tensorwatch_guard.options import OPTIONS, Config, is_on, pyproject_near
 from tensorwatch_guard.words import DIRECTIONS, KINDS
 
@@ -278,12 +278,6 @@ def test_a_directory_without_permission(tmp_path: Path):
     tmp_path.chmod(0o500)
     with pytest.raises(ConfigError, match="not writable"):
         Config.from_keywords(json=tmp_path / "r.json").check_files()
-
-
-def test_kinds_by_name():
-    assert kind_of("sync", "allow") == "sync"
-    with pytest.raises(ConfigError, match=r'allow: there is no kind .snyc.; kinds: read, sync.*did you mean "sync"'):
-        kind_of("snyc", "allow")
 
 
 def test_every_row_says_what_it_is():

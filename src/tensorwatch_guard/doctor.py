@@ -193,7 +193,7 @@ def _wrapped_names() -> list[tuple[str, bool]]:
     import torch
     import wrapt
 
-    from .probes.install import Probe
+    from .probes.probe import Probe
 
     found: list[tuple[str, bool]] = []
     owners: dict[str, Any] = {"torch": torch, "torch.Tensor": torch.Tensor, "torch.nn.Module": torch.nn.Module}

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import get_ident
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .collector import Collector
 from .decorating import decorated
 from .options import Config
 from .processes.household import HOUSEHOLD
 from .running import RUNNING
-from .sites import NOWHERE, trail
+from .sites import trail
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -208,12 +208,6 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         if violation is not None:
             raise violation from None
 
-    def finish(self, stream: TextIO | None = None) -> None:
-        """Print and write the report as at the end of a process."""
-        from .printing import finish
-
-        finish(self, self.report, None, stream)
-
     # -- the decorator -------------------------------------------------------------------------------------------------
 
     def __call__(self, function: F) -> F:
@@ -341,4 +335,4 @@ class guard:  # noqa: N801  # reads as a word in ``with guard():``, as ``suppres
         return self._process_report
 
 
-__all__ = ["NOWHERE", "guard"]
+__all__ = ["guard"]

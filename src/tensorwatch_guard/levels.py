@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, cast, get_args
 
-from .words import KINDS, LEVELS, Kind, Level
+from .words import LEVELS, Kind, Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -149,17 +149,6 @@ def _limit(n: int, per: str, label: str) -> Limit:
         return Limit(n, cast("Per", per))
     except ConfigError as error:
         raise ConfigError(f"{label}: {error}") from None
-
-
-def kind_of(value: object, label: str) -> Kind:
-    """``value`` as a kind, for `allow`, comments and markers.
-
-    Raises:
-        ConfigError: if there is no such kind.
-    """
-    if value in KINDS:
-        return value
-    raise ConfigError(f"{label}: there is no kind {value!r}; kinds: {', '.join(KINDS)}{hint(value, KINDS)}")
 
 
 def hint(value: object, known: Iterable[str]) -> str:

@@ -102,7 +102,7 @@ PRIVATE: Final[tuple[PrivateName, ...]] = (
     ),
     PrivateName(
         "torch.jit._builtins._register_builtin",
-        "probes/install.py",
+        "probes/probe.py",
         "torch.jit.script refuses wrapped functions",
     ),
     PrivateName(

@@ -7,7 +7,6 @@ the call, sharing after it, collectors. Probes emit values to the session; it ha
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable, Iterable
 from time import perf_counter_ns
 from types import FrameType
@@ -107,7 +106,6 @@ class Session:
         self.faults: dict[str, Fault] = {}
         self.backwards: list[FrameType] = []
         """Where the backwards were called that are running."""
-        self.lock = threading.RLock()
         self.beat_at = 0
         """When ``beat`` is to be called, by ``perf_counter_ns``; 0 where nobody waits for it."""
         self.beat: Callable[[], None] | None = None
@@ -165,7 +163,6 @@ class Session:
 
     def after_fork(self) -> None:
         """In a forked child: nothing of the parent's is counted, looked at or waited for here."""
-        self.lock = threading.RLock()
         self.beat_at, self.due_ns = 0, NEVER
         LOCAL.here = Here()
         if self.memory is not None:

@@ -57,9 +57,8 @@ KERNEL = {
         *("_to_array_short.<locals>.short", "_from_array_short.<locals>.short", "_is_short", "_is_copied", "_is_followed"),
         *("_refused", "_count", "copying.<locals>.probe"),
     },
-    "probes/install.py": {
-        *("_OfClass.__get__", "_quick.<locals>.Quick.__get__", "Installation.stop", "Installation.lift", "Handle.remove"),
-    },
+    "probes/probe.py": {"_OfClass.__get__", "_quick.<locals>.Quick.__get__", "Handle.remove"},
+    "probes/install.py": {"Installation.stop", "Installation.lift"},
     "routes.py": {"Busy.way"},
     "probes/step_reads.py": {"StepReads.lift", "StepReads._is_ours", "_counted"},
     "probes/data.py": {"_is_open", "_same", "_begin", "_end", "DataProbe.lift"},

@@ -266,12 +266,3 @@ def _often(count: int, per_step: float) -> str:
 
 def _flag(per: Per) -> str:
     return "tensorwatch-" if per == "test" else ""
-
-
-def compare(report: Report, path: str | os.PathLike[str]) -> Comparison:
-    """Hold the report of a run against a baseline file.
-
-    Raises:
-        BaselineError: if the file cannot be read.
-    """
-    return load(path).compare(report)

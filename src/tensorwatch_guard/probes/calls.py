@@ -20,7 +20,8 @@ from . import (
     step_reads,
     temporaries,
 )
-from .install import Hook, Installation, Maker
+from .install import Installation
+from .probe import Hook, Maker
 
 MAKERS: Final[dict[str, Callable[[Operation], Hook]]] = {
     "read": reads.read,

@@ -18,7 +18,7 @@ from ..operations import Operation
 from ..session import SESSION, Session
 from .compensation import Argument, tensors_at, written_arguments
 from .happen import Outcome, contained, host_tensor, is_device, watched
-from .install import Hook
+from .probe import Hook
 from .unseen import unseen
 
 if TYPE_CHECKING:

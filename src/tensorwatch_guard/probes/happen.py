@@ -20,7 +20,7 @@ from ..operations import Operation
 from ..session import SESSION, Session
 from ..sites import FILES, OWN, Trail
 from .hiding import pass_over_us
-from .install import Hook
+from .probe import Hook
 from .refusals import refused
 from .stand_in import caller, strip
 from .unseen import unseen

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ..session import SESSION
 from ..sharing.backing import note_mapped
-from .install import Hook
+from .probe import Hook
 from .unseen import unseen
 
 

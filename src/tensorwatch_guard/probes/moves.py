@@ -14,8 +14,8 @@ from ..operations.copies import move_of, nbytes_of
 from ..session import SESSION, Session
 from .flights import after_write, before_write
 from .happen import Outcome, host_tensor, is_device, is_host, watched
-from .install import Hook
 from .patterns import PATTERNS
+from .probe import Hook
 from .stand_in import stand_in
 from .states import after_load, before_use
 from .torch_writes import around

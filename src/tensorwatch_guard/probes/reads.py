@@ -24,7 +24,7 @@ from ..session import SAMPLE, SESSION, Session
 from ..sharing.sampling import PASSING, is_often
 from ..sites import FILES, USER, Trail
 from .happen import Outcome, watched
-from .install import Hook, Maker
+from .probe import Hook, Maker
 from .refusals import refused
 from .stand_in import caller, stand_in, strip
 from .unseen import unseen

@@ -10,7 +10,7 @@ from ..current import Tensor, is_real, on_cpu
 from ..operations import Operation
 from ..session import Session
 from .happen import Outcome, watched
-from .install import Hook
+from .probe import Hook
 
 
 def relocate(row: Operation) -> Hook:

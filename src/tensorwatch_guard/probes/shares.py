@@ -26,9 +26,9 @@ from ..sharing.owners import (
     region_of,
 )
 from .happen import Outcome, host_tensor, watched
-from .install import Hook, Maker
 from .moves import transfer
 from .patterns import PATTERNS
+from .probe import Hook, Maker
 from .refusals import became
 from .short_shares import TO_HOST, TO_TENSOR, copied, copying, from_array, to_array_method
 

@@ -23,7 +23,7 @@ from ..session import SESSION, Session
 from ..sharing.attention import EVERYWHERE
 from ..sites import FILES, OWN, USER
 from . import temporaries
-from .install import Hook, Maker
+from .probe import Hook, Maker
 from .refusals import refused
 from .stand_in import caller, stand_in, strip
 from .unseen import unseen

@@ -18,7 +18,7 @@ from ..current import LOCAL, Tensor
 from ..session import SESSION, Session
 from ..sharing.moments import BEGIN, END
 from ..sites import NOWHERE, Trail
-from .install import Hook, Maker
+from .probe import Hook, Maker
 from .stand_in import caller, strip
 from .temporaries import UNWATCHED_BATCHES
 from .unseen import unseen

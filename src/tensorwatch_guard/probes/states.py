@@ -10,7 +10,7 @@ import torch
 from ..operations import Operation
 from ..session import Session
 from .happen import Outcome, watched
-from .install import Hook
+from .probe import Hook
 
 
 def take(row: Operation) -> Hook:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from ..current import Tensor
-from .install import Probe
 from .other_names import asking
+from .probe import Probe
 
 if TYPE_CHECKING:
     from ..current import Here

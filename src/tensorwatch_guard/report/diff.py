@@ -23,7 +23,6 @@ SORTS: Final[tuple[Sort, ...]] = get_args(Sort)
 _RARE: Final = 0.05
 """Below this many a step a rate says less than a count: once at the end is once in a run of any length."""
 _NOISE: Final = 0.01
-_TITLES: Final[dict[Sort, str]] = {"new": "NEW", "more": "MORE", "less": "LESS", "gone": "GONE"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,3 @@ class Rule:
     """The kind to name in ``# tensorwatch: allow[...]``; empty where nothing is to be allowed."""
     only_repeated: bool = False
     """Normal when it happens once in a run (moving a model): a note until it repeats step by step."""
-
-    @property
-    def anchor(self) -> str:
-        """The rule's heading in ``docs/rules.md``, as a link within that page."""
-        return f"{self.id}-{self.slug}".lower()

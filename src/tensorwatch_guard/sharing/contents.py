@@ -313,13 +313,6 @@ class Contents:
 
     # -- telling -------------------------------------------------------------------------------------------------------
 
-    def last_looked(self, key: int) -> Any:
-        """The stamp since which a change of this region found now must have happened; None for an unknown key."""
-        entry = self._entries.get(key)
-        if entry is None:
-            return None
-        return entry.since if isinstance(entry, Copy) else entry.seen
-
     def unheld(self) -> list[int]:
         """Keys whose memory could not be held when it was to be read: gone or moved. Each is told once."""
         told = []

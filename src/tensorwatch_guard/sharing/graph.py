@@ -25,7 +25,7 @@ except ImportError:  # Windows
 from .addresses import address_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 NODE_LIMIT: Final = 10_000
 """A walk ends after so many nodes: 2 to 10 ms."""
@@ -156,28 +156,6 @@ def node_limit() -> int:
         soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
         stack = min(stack, 2 * _SMALL_STACK if soft == resource.RLIM_INFINITY else soft)  # unlimited: threads have 2 MiB
     return min(NODE_LIMIT, stack // _STACK_OF_A_NODE)
-
-
-def poison(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
-    """Raise the version of tensors that were written unseen, so that autograd itself refuses stale values.
-
-    Returns:
-        Those that have no version (inference tensors): autograd cannot be told about them.
-    """
-    refused = []
-    for tensor in tensors:
-        if tensor.is_inference():
-            refused.append(tensor)
-        else:
-            torch.autograd.graph.increment_version(tensor)
-    return refused
-
-
-def poison_stale(roots: Sequence[Any], suspects: Sequence[Suspect]) -> int:
-    """``poison`` every certainly stale value in the graphs of ``roots``. Returns how many."""
-    result = walk(roots, suspects)
-    certain = [value for value, one in zip(result.values, result.found, strict=True) if one.certain]
-    return len(certain) - len(poison(certain))
 
 
 class _Graph:

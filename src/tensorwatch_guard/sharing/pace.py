@@ -71,12 +71,12 @@ class Pace:
     def never_look(self) -> None:
         """Nobody asks about later writes: boundaries rest until somebody does."""
         self.until = self.until_first = NEVER
-        self.early_ns = 0
+        self.early_ns, self.eased = 0, True
 
     def begin(self) -> None:
         """Somebody does."""
         self.until = self.until_first = self.rested = 0
-        self.early_ns = EARLY_NS
+        self.early_ns, self.eased = EARLY_NS, False
 
     def rests(self, *, comes_first: bool = False) -> bool:
         """Whether a boundary that is reached now passes without a look."""
