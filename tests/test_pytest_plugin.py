@@ -56,7 +56,7 @@ def test_with_error_they_fail(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines([
         "*T.*",
-        "*NumPy wrote into shared memory (at ?0?): between *.py:6 and *.py:12*",
+        "*NumPy wrote into shared memory (at ?0?): between *.py:6 and line 12*",
         '*level="error" in this guard*',
         "*do: copy where it is shared: t.numpy().copy()*",
         "FAILED (tensorwatch) *test_writes*",

@@ -59,7 +59,7 @@ def test_lost_time_alone_names_the_place_that_blocks_longest(samples: Samples):
 
 def test_a_clean_run_is_one_line(samples: Samples):
     assert samples.report(samples.alias(count=14), samples.read()).text() == (
-        f"tensorwatch-guard: nothing to mend ({STEPS} steps, 0 waits a step, 14 shared arrays, none written)"
+        f"tensorwatch-guard: nothing to mend ({STEPS} steps, 0 waits a step, 14 shared arrays, no write seen)"
     )
     without_steps = samples.report(samples.read(), run={"steps": 0}).text()
     assert without_steps == "tensorwatch-guard: nothing to mend (0 waits, no shared arrays)"
@@ -138,6 +138,7 @@ def test_an_interval_shows_the_lines_in_between_and_claims_no_more(samples: Samp
         ("loss.backward()", None, "after train.py:25"),
         (None, None, "at some time of the run"),
         ("loss.backward()", "loss.backward()", "between two passes of train.py:25"),
+        ("optimizer.step()", "loss.backward()", "after train.py:26, before line 25 came next"),
     ],
 )
 def test_open_and_turning_intervals_are_said_in_words(
@@ -222,7 +223,7 @@ def test_reads_and_unwritten_sharing_are_one_line_each(samples: Samples):
     report = samples.report(samples.item(), samples.alias(live=0, count=12), *reads)
     text = " ".join(report.text(width=120).split())
     assert "host reads 624 of CPU tensors at 2 places, 2.00 a step" in text
-    assert "same memory 12 arrays and tensors at 1 place, none still shared at the end, none written" in text
+    assert "same memory 12 arrays and tensors at 1 place, none still shared at the end, no write seen" in text
 
 
 def test_hints_join_reads_of_one_step(samples: Samples):

@@ -13,7 +13,7 @@ HOUSE = Path(tensorwatch_guard.__file__).parent
 
 FLOORS = (
     ("words", "__init__"),
-    ("ranks", "levels", "values", "options", "rules"),
+    ("places", "ranks", "levels", "values", "options", "rules"),
     ("operations",),
     ("expressions",),
     ("sites",),

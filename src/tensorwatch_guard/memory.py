@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from .hazards import Hazards
+from .sharing.handing_out import HandedOut
 from .sharing.moments import BEGIN, Moment, now
 from .sharing.nursery import BIRTH_SIZE
 from .sharing.owners import Owner, is_file_backed, is_lent_again, last_array, owner_of, region_of
@@ -94,10 +95,10 @@ class Memory:
             for tally in tallies:
                 tally.passed += 1
             return
-        self.writes.share(
+        self.writes.share(HandedOut(
             row.name, direction, now(at), tensor.untyped_storage(), region, owner, side, file_backed,
             watch=self.mode != "off", tensor=tensor,
-        )
+        ))
         self.session.sharing = True
 
     def take_census(self) -> None:
@@ -116,10 +117,10 @@ class Memory:
         base = last_array(array).base
         side = base if isinstance(base, torch.Tensor) else None
         region = region_of(tensor)
-        self.writes.share(
+        self.writes.share(HandedOut(
             CENSUS, "tensor->array" if side is not None else "array->tensor", now(NOWHERE), tensor.untyped_storage(), region,
             owner_of(tensor, None if side is not None else array), side, watch=self.mode != "off", tensor=tensor,
-        )
+        ))
         self.session.sharing = True
         direction = "tensor->array" if side is not None else "array->tensor"
         self.session.emit("alias", CENSUS, NOWHERE, details=lambda: alias_details(direction, region, tensor))
@@ -186,10 +187,10 @@ class Memory:
             return
         moment = now(at if isinstance(at, Trail) else Trail(*at, None, -1))
         backed = array is not None and is_file_backed(array)
-        self.writes.share(
+        self.writes.share(HandedOut(
             op, direction, moment, tensor.untyped_storage(), region_of(tensor), owner_of(tensor, array),
             tensor if array is None else None, backed, watch=self.mode != "off", tensor=tensor,
-        )
+        ))
 
     def live(self, since: int) -> dict[tuple[object, ...], int]:
         """Aliases that can still be written from both sides, by (op, trail's key)."""

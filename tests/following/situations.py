@@ -153,7 +153,7 @@ def more_evidence():
     follower = lines.make()
     watch(follower, 1, a)
     put = follower.put(0, memoryview(log))
-    follower.also = lambda: asked.append(len(follower._writes))
+    follower.also = lambda: asked.append(len(follower._seen.kept))
     log[0] = 1
     before = list(asked)
     a[0] = 1

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import linecache
-import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from ..places import interval, place, whereabouts
 from ..rules import BY_ID, advice
 
 if TYPE_CHECKING:
@@ -51,22 +51,6 @@ def _region(finding: Finding) -> str:
     return f" (at {region})" if region else ""
 
 
-def where(site: Site | None) -> str:
-    """``train.py:88 in fit``, relative to the working folder where it lies below it."""
-    if site is None:
-        return "outside your code"
-    name = site.function.replace(".<locals>", "")
-    return f"{_short(site.file)}:{site.line}" + (f" in {name}" if name and name != "<module>" else "")
-
-
-def _short(file: str) -> str:
-    try:
-        here = os.path.join(os.getcwd(), "")
-    except OSError:  # the folder was removed
-        return file
-    return file.removeprefix(here)
-
-
 def source(site: Site | None, indent: str) -> list[str]:
     """The source line, and the expression marked below it where its columns are known and plain."""
     if site is None:
@@ -94,38 +78,12 @@ def how_to_allow(finding: Finding) -> str:
     return f'to allow it: "# tensorwatch: allow[{kind}] why" on that line, or with allow("{kind}", reason="why"):'
 
 
-def _interval(finding: Finding) -> tuple[Any, Any] | None:
-    """Both ends; None where the line is known: exact, or in the course of one call."""
-    between = finding.details.get("between")
-    if finding.details.get("inside") or not isinstance(between, list | tuple) or len(between) != 2:
-        return None
-    return between[0], between[1]
-
-
-def place(finding: Finding) -> str:
-    """Where it happened: the line, or the two lines between which it must have happened."""
-    between = _interval(finding)
-    if between is None:
-        return where(finding.site)
-    first, last = (f"{_short(end['file'])}:{end['line']}" if end else "" for end in between)
-    if first == last:
-        since = finding.details.get("since")
-        if since and first == f"{_short(since['file'])}:{since['line']}":
-            return f"after {first}"
-        if since and first:
-            return f"between {_short(since['file'])}:{since['line']} and {first}, with turns of a loop in between"
-        return f"between two passes of {first}" if first else "outside your code"
-    if first and last:
-        return f"between {first} and {last}"
-    return f"after {first}" if first else f"before {last}"
-
-
 def _history(finding: Finding) -> list[str]:
     """Where the sharing began, who wrote, and what used it."""
     lines = []
     for other in finding.related[:4]:
         if other.site is not None:
-            lines.append(f"  {_ROLES.get(other.role, other.role)} {where(other.site)}")
+            lines.append(f"  {_ROLES.get(other.role, other.role)} {place(other.site)}")
             lines += source(other.site, "      ")
     return lines
 
@@ -134,10 +92,10 @@ def block(finding: Finding, reason: str, *, whole: bool) -> str:
     """One finding that broke a level or a limit. ``whole``: with why, what to do and how to allow it."""
     rule = BY_ID.get(finding.rule)
     times = f", {finding.count} times" if finding.count > 1 else ""
-    called = f", called by {where(finding.origin)}" if finding.origin is not None else ""
-    inexact = _interval(finding) is not None
+    called = f", called by {place(finding.origin)}" if finding.origin is not None else ""
+    inexact = interval(finding) is not None
     facts = f" ({finding.op}{times}{called})" if finding.kind != "mutation" else times
-    lines = [f"{what(finding)}: {place(finding)}{facts}  {finding.rule}"]
+    lines = [f"{what(finding)}: {whereabouts(finding)}{facts}  {finding.rule}"]
     lines += ['  writes="exact" names the line'] if inexact else source(finding.site, "      ")
     if finding.kind in ("mutation", "hazard"):
         lines += _history(finding)
@@ -167,14 +125,14 @@ def violation_text(broken: Sequence[tuple[Finding, str]]) -> str:
 
 def brief(findings: Sequence[Finding], reasons: Sequence[str]) -> str:
     """A line for each finding that broke something, for where the report itself was shown already."""
-    lines = [f"{place(finding)}: {reason}" for finding, reason in zip(findings, reasons, strict=True)]
+    lines = [f"{whereabouts(finding)}: {reason}" for finding, reason in zip(findings, reasons, strict=True)]
     more = len(lines) - MOST_SHOWN
     return "; ".join(lines[:MOST_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
 def line_text(finding: Finding) -> str:
     """One line, for warnings and logs. The place itself is left to those who show it."""
-    inexact = _interval(finding) is not None
+    inexact = interval(finding) is not None
     text = " ".join((finding.site.source or "").split()) if finding.site and not inexact else ""
     text = text if len(text) <= 60 else text[:57] + "..."
     shown = f"{text}: " if text else ""

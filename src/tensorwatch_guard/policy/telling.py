@@ -6,7 +6,8 @@ import logging
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
-from .message import line_text, place
+from ..places import whereabouts
+from .message import line_text
 from .violation import TensorWatchWarning
 
 if TYPE_CHECKING:
@@ -40,12 +41,12 @@ def _line(finding: Finding) -> tuple[str, int]:
 def log(finding: Finding) -> None:
     """A record at INFO, which nobody sees who has not asked for it."""
     often = "" if finding.count == 1 else f" ({finding.count} times by now)"
-    _record(logging.INFO, finding, f"{place(finding)}: {line_text(finding)}{often}")
+    _record(logging.INFO, finding, f"{whereabouts(finding)}: {line_text(finding)}{often}")
 
 
 def alarm(finding: Finding) -> None:
     """A hazard, told at once. Without any logging set up, Python itself shows it on stderr as one line."""
-    _record(logging.ERROR, finding, f"tensorwatch_guard: {place(finding)}: {line_text(finding)}")
+    _record(logging.ERROR, finding, f"tensorwatch_guard: {whereabouts(finding)}: {line_text(finding)}")
 
 
 def _record(level: int, finding: Finding, text: str) -> None:

@@ -21,7 +21,7 @@ from .unseen import WORDS, renamed
 
 _ROOMS: Final = frozenset({
     "collector", "current", "evidence", "expressions", "folding", "hazards", "in_flight", "looks", "memory", "operations",
-    "policy", "probes", "routes", "rules", "session", "sharing", "sites", "steps", "telling",
+    "places", "policy", "probes", "routes", "rules", "session", "sharing", "sites", "steps", "telling",
 })  # fmt: skip
 _OPEN: Final = frozenset({"tensorwatch_guard.policy.allow"})
 """What users decorate functions with: its frames call their code, and Dynamo may look through them."""

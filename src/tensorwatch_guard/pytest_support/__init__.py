@@ -202,11 +202,12 @@ class Watch:
                 seen.dump(self._folder / data["file"])
 
     def _listed(self, findings: Sequence[Finding]) -> str:
-        from ..policy.message import line_text, place
+        from ..places import whereabouts
+        from ..policy.message import line_text
 
         verbose = self._config.get_verbosity() > 0
         shown = findings if verbose else findings[:MOST_SHOWN]
-        lines = [f"{place(one)}: {line_text(one)}" for one in shown]
+        lines = [f"{whereabouts(one)}: {line_text(one)}" for one in shown]
         more = len(findings) - len(shown)
         return "\n".join(lines + ([f"... and {more} more (-v shows all)"] if more else []))
 

@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from ..expressions import site_at
-from ..policy.message import line_text, place, where
+from ..places import place, whereabouts
+from ..policy.message import line_text
 
 if TYPE_CHECKING:
     import pytest
@@ -32,14 +33,14 @@ def summary(terminal: pytest.TerminalReporter, gathering: Gathering, *, verbose:
         terminal.write_line(f"... and {len(worth) - len(shown)} more (-v shows all)")
     for rule, remarks in (("TWG801", gathering.stale), ("TWG803", gathering.complaints)):
         for file, at, text in remarks[:MOST_SHOWN]:
-            terminal.write_line(f"{where(site_at(file, at))}: {text}  {rule}")
+            terminal.write_line(f"{place(site_at(file, at))}: {text}  {rule}")
     if os.environ.get("GITHUB_ACTIONS") == "true":
         annotate(terminal, gathering)
 
 
 def _lines(one: Gathered) -> list[str]:
     finding = one.finding
-    head = f"{finding.severity:<8} {place(finding)}: {line_text(finding)}"
+    head = f"{finding.severity:<8} {whereabouts(finding)}: {line_text(finding)}"
     more = one.tests_in_all - 1
     others = f" and {more} more test{'' if more == 1 else 's'}" if more else ""
     return [head, f"         {one.count}x, in {one.tests[0]}{others}"]

@@ -11,7 +11,8 @@ from ..current import LOCAL
 from ..guard import guard
 from ..levels import Setting
 from ..options import Config
-from ..policy.message import source, violation_text, where
+from ..places import place
+from ..policy.message import source, violation_text
 from ..policy.violation import GuardViolation
 from ..running import RUNNING
 from ..words import KINDS
@@ -193,7 +194,7 @@ def _history(memory: np.ndarray[Any, Any], watching: guard | None) -> list[str]:
     """Since which line, as far as a guard knows it."""
     lines: list[str] = []
     for finding in _aliases(memory, watching):
-        lines.append(f"  shared since {where(finding.site)} ({finding.op})")
+        lines.append(f"  shared since {place(finding.site)} ({finding.op})")
         lines += source(finding.site, "      ")
         if finding.advice:
             lines.append(f"  do: {finding.advice}")

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, cast, get_args
 
+from ..places import place
 from ..words import SEVERITIES, Finding, Severity
 from .terminal import Style
-from .wording import number, place, plural, rate, what
+from .wording import number, plural, rate, what
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

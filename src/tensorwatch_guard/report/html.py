@@ -5,13 +5,14 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Final
 
+from ..places import place, when
 from ..rules import BY_ID
 from .excerpt import excerpt
 from .hints import hints
 from .processes import process_name, process_rows, spread
-from .story import Scene, Story, order_of, stories, when
+from .story import Scene, Story, order_of, stories
 from .verdict import clean_line, costly, is_plain_note, verdict
-from .wording import number, origin, place, plural, rate, seconds, size, times, what
+from .wording import number, origin, plural, rate, seconds, size, times, what
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..places import place, when
 from ..rules import BY_ID
 from ..words import SEVERITIES, Finding
 from .hints import hints
-from .story import Story, order_of, stories, when
+from .story import Story, order_of, stories
 from .verdict import clean_line, costly, verdict
-from .wording import number, place, plural, rate, seconds, sentence, size, times, what
+from .wording import number, plural, rate, seconds, sentence, size, times, what
 
 if TYPE_CHECKING:
     from .model import Report

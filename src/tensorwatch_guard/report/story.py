@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
+from ..places import Interval, interval
 from ..rules import BY_ID, advice, worst
 from ..words import SEVERITIES, Finding, Severity, Site
-from .wording import WRITER_WORDS, number, place, plural, size, steps, times, watched_share
+from .wording import WRITER_WORDS, number, plural, size, steps, times, watched_share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,54 +54,6 @@ class Story:
     @property
     def count(self) -> int:
         return self.head.count
-
-
-def as_site(value: Any) -> Site | None:
-    """A site from what ``details`` hold: a ``Site``, or the object of a loaded file."""
-    if isinstance(value, Site) or value is None:
-        return value
-    if isinstance(value, Mapping) and "file" in value and "line" in value:
-        known = {name: value[name] for name in Site.__slots__ if name in value}
-        return Site(**known)
-    return None
-
-
-class Interval(NamedTuple):
-    """In time, from the first end to the last. ``since``: the last look before it, where a loop turned in between."""
-
-    first: Site | None
-    last: Site | None
-    since: Site | None = None
-
-
-def interval(finding: Finding) -> Interval | None:
-    """The two ends in time of an inexact mutation; None where its line is known: exact, or in the course of one call."""
-    if finding.kind != "mutation" or finding.details.get("exact") or finding.details.get("inside"):
-        return None
-    ends = finding.details.get("between")
-    if isinstance(ends, list | tuple) and len(ends) == 2:
-        return Interval(as_site(ends[0]), as_site(ends[1]), as_site(finding.details.get("since")))
-    return Interval(None, finding.site)
-
-
-def when(ends: Interval) -> str:
-    """``between train.py:22 and train.py:25``; None stands for the guard's own start or end."""
-    first, last, since = ends
-    if first is None and last is None:
-        return "at some time of the run"
-    if first is None:
-        return f"before {place(last, function=False)}"
-    if last is None:
-        return f"after {place(first, function=False)}"
-    if since is not None:
-        if since == last:
-            return f"after {place(since, function=False)}"
-        at = f"line {last.line}" if since.file == last.file else place(last, function=False)
-        return f"between {place(since, function=False)} and {at}, with turns of a loop in between"
-    if (first.file, first.line) == (last.file, last.line):
-        return f"between two passes of {place(first, function=False)}"
-    end = f"line {last.line}" if first.file == last.file else place(last, function=False)
-    return f"between {place(first, function=False)} and {end}"
 
 
 def stories(report: Report, *, allowed: bool = False) -> tuple[Story, ...]:

@@ -8,20 +8,19 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from ..places import path, place, when
 from ..rules import BY_ID
 from ..words import SEVERITIES, Finding
 from .excerpt import Excerpt, carets, cells, cropped, excerpt, listing
 from .hints import hints
 from .model import waits_of
 from .processes import process_lines, spread
-from .story import Scene, Story, order_of, stories, when
+from .story import Scene, Story, order_of, stories
 from .terminal import Style
 from .verdict import broken_levels, clean_line, is_plain_note, untouched, verdict, weight
 from .wording import (
     number,
     origin,
-    path,
-    place,
     plural,
     rate,
     seconds,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from ..places import interval, place, when
 from ..rules import BY_ID
 from ..words import SEVERITIES, SIMULATED, Finding
 from .model import waits_of
-from .story import FOUND_GONE, SHARED, Story, interval, order_of, stories, surely, when
-from .wording import WRITER_WORDS, number, place, plural, rate, seconds, sentence, times
+from .story import FOUND_GONE, SHARED, Story, order_of, stories, surely
+from .wording import WRITER_WORDS, number, plural, rate, seconds, sentence, times
 
 if TYPE_CHECKING:
     from .model import Report
@@ -145,7 +146,7 @@ def _write(story: Story) -> str:
 
 
 def clean_line(report: Report) -> str:
-    """``nothing to mend (312 steps, 0 waits a step, 14 shared arrays, none written)``."""
+    """``nothing to mend (312 steps, 0 waits a step, 14 shared arrays, no write seen)``."""
     switched_off = next((spot for spot in report.blind_spots if spot.startswith(EVERYTHING)), None)
     if switched_off is not None:
         return f"nothing was watched: {switched_off.removeprefix(EVERYTHING)}"
@@ -191,4 +192,4 @@ def untouched(report: Report) -> str:
     """What may be said of shared memory of which no write was found: nothing, where nobody looked."""
     if any(finding.kind == "mutation" for finding in report.findings):
         return ""
-    return ", writes were not looked for" if report.run.writes == "off" else ", none written"
+    return ", writes were not looked for" if report.run.writes == "off" else ", no write seen"

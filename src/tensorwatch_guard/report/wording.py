@@ -1,13 +1,14 @@
-"""The words and figures of the reports: what a kind is called, how bytes, times, rates and places are written."""
+"""The words and figures of the reports: what a kind is called, how bytes, times and rates are written."""
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, Final
 
+from ..places import place
+
 if TYPE_CHECKING:
-    from ..words import Finding, Site
+    from ..words import Finding
 
 KIND_WORDS: Final[dict[str, str]] = {
     "read": "host read",
@@ -93,30 +94,6 @@ def rate(per_step: float) -> str:
     if per_step < 0.01:
         return "<0.01"
     return f"{per_step:.2f}" if per_step < 100 else f"{per_step:,.0f}"
-
-
-def path(file: str) -> str:
-    """A file as one would type it: relative where it lies below the working folder, below site-packages, or whole."""
-    try:
-        here = os.getcwd()
-    except OSError:  # the folder was removed
-        return file
-    if file.startswith(os.path.join(here, "")):
-        return os.path.relpath(file, here)
-    for folder in ("site-packages", "dist-packages"):
-        head, found, tail = file.rpartition(f"{os.sep}{folder}{os.sep}")
-        if found and head:
-            return tail
-    return file
-
-
-def place(site: Site | None, *, function: bool = True) -> str:
-    """``train.py:88 in fit``; without a user's frame, words that say so."""
-    if site is None:
-        return "outside your code"
-    where = f"{path(site.file)}:{site.line}"
-    name = site.function.replace(".<locals>", "")
-    return f"{where} in {name}" if function and name and name != "<module>" else where
 
 
 def origin(finding: Finding) -> str:

@@ -19,6 +19,7 @@ from ..sites import Trail, trail
 from ..words import Change, Writer
 from .copies import GLANCE
 from .differences import differing_span
+from .handing_out import HandedOut
 from .ledger import Alias, Piece
 from .moments import Moment, Mutation, Stamp, moment_of, now
 from .nursery import Line, Newborn, Nursery
@@ -127,10 +128,10 @@ class Adoption:
             self._moved_young(born, moment)
             return
         birth = Moment(born.trail, born.ident, born.sequence, 0, born.serial)
-        self._writes.share(
+        self._writes.share(HandedOut(
             born.op, born.direction, birth, storage, born.region, _just(owner), side,
             watch=self.compares, born=born, seen=moment,
-        )
+        ))
 
     def since_birth(self, piece: Piece, born: Newborn) -> Change | None:
         """What was written between a newborn's last look and now."""

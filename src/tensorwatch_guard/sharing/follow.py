@@ -15,8 +15,6 @@ import contextlib
 import os
 import sys
 import weakref
-from collections import Counter
-from dataclasses import replace
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +24,7 @@ from . import suspects
 from .at_once import other_frames
 from .blame import Lineup, is_foreign
 from .pieces import STAYS, Pieces
+from .seen_writes import SeenWrites
 from .skip import hide_from_dynamo
 from .suspects import NOWHERE, Record, Suspect
 
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
     from .pieces import Difference
     from .versions import Versions
 
-WRITES_A_LINE: Final = 20
-"""Writes kept for one piece of memory and one line between two collections; more are only counted."""
 PATIENCE: Final = 2.0
 """Seconds a thread waits for another's look. Longer means a deadlock with a lock of the user's: following then ends."""
 _ERRORS: Final = 20
@@ -61,15 +58,13 @@ class LineFollower:
         self.writer_of: Callable[[int, CodeType | None, Mapping[int, int]], WrittenBy | None] | None = None
         """Asked right after a write, with the code of its line and how often each piece's owner is held by this very look.
         None where nobody else has the memory. Must take no lock."""
-        self.more: Counter[tuple[int, str, int]] = Counter()
+        self._seen = SeenWrites()
+        self.more = self._seen.more
         self.errors: list[str] = []
         self._pieces = Pieces()
         self._lineup = Lineup(self._record, self._untraced)
         self._spots: dict[int, dict[int, CodeType]] = {}
         """Lines that were to blame, by number, then by id of their code: their instructions are followed singly."""
-        self._writes: list[Write] = []
-        self._told: Counter[tuple[int, str, int]] = Counter()
-        self._left_out: Counter[tuple[int, str, int]] = Counter()
         self._lost_slot = False
         self._entered = False
         _followers.add(self)
@@ -135,20 +130,7 @@ class LineFollower:
     def collect(self) -> list[Write]:
         """The writes seen since the last call, oldest first."""
         self._look(PATIENCE)
-        writes, self._writes = self._writes, []
-        if self._left_out:
-            self._count_in(writes)
-        self._told.clear()
-        return writes
-
-    def _count_in(self, writes: list[Write]) -> None:
-        """The last write of a line that is kept stands for those that are not."""
-        for at in range(len(writes) - 1, -1, -1):
-            one = writes[at]
-            spot = (one.key, one.place.file, one.place.line) if one.place is not None else (one.key, "", 0)
-            if left := self._left_out.pop(spot, 0):
-                writes[at] = replace(one, times=1 + left)
-        self._left_out.clear()
+        return self._seen.collect()
 
     def stop(self) -> None:
         """End following. Threads that cannot be reached from here let go at their next line."""
@@ -310,10 +292,7 @@ class LineFollower:
         for key, first, last, before, after in found:
             culprit = self._lineup.guess(key, verdict)
             spot = (key, *culprit.spot())
-            self._told[spot] += 1
-            if self._told[spot] > WRITES_A_LINE:
-                self.more[spot] += 1
-                self._left_out[spot] += 1
+            if not self._seen.takes(spot):
                 continue
             place: Place | None = None
             thread, sequence = "", None
@@ -323,7 +302,7 @@ class LineFollower:
                 sequence = _sequence()
             asked = self._writer(key, culprit.code)
             writer, known_to = asked or ("unknown", None)
-            self._writes.append(
+            self._seen.add(
                 Write(
                     key, first, last, before, after, place, thread, writer, exact, among, "lines", sequence,
                     asked is None, known_to,
@@ -349,7 +328,7 @@ class LineFollower:
         """In a forked child: nobody follows here, and no lock is held by a thread that does not exist."""
         self._pieces.forget_lock()
         self.also = None
-        self._writes = []
+        self._seen.clear()
         self._end()
 
 

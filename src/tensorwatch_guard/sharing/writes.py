@@ -7,7 +7,6 @@ few. What a difference means is the business of ``verdicts``, what becomes of a 
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable, Iterable
 from threading import get_ident
 from types import CodeType
@@ -16,7 +15,7 @@ from typing import Any, Final
 import torch
 
 from ..sites import Trail
-from ..words import Change, Region
+from ..words import Change
 from .adoption import Adoption
 from .attention import Attention
 from .backing import ask_of_borrowed, forget_mapped
@@ -24,22 +23,20 @@ from .contents import Contents
 from .copies import GLANCE
 from .counters import Counters
 from .data_views import DataViews
-from .deaths import Death, Deaths
-from .differences import has_gaps
+from .deaths import Deaths
 from .escalation import Escalation
-from .fingerprints import BLOCK
 from .graph import sequence_number
+from .handing_out import HandedOut, hand_out
 from .holders import Holders
-from .ledger import Alias, Ledger, Piece, version_probe
+from .ledger import Alias, Ledger, Piece
 from .moments import Moment, Mutation, Stamp, moment_of, tick
-from .nursery import BIRTH_SIZE, Newborn
-from .owners import MOVED, BorrowedOwner, Lender, Owner
+from .nursery import BIRTH_SIZE
+from .owners import MOVED
 from .pace import Pace
 from .passes import Passes
 from .severed import Severed
 from .silent import Silent
 from .verdicts import Verdicts
-from .versions import Noted
 from .written import AsyncPages
 
 MOST_WHOLE: Final = 32
@@ -96,87 +93,10 @@ class Writes:
             self.contents.copies_up_to = EXACT_COPIES
             self.escalation.follow_all()
 
-    # -- handing out ---------------------------------------------------------------------------------------------------
-
-    def share(  # noqa: C901, PLR0912 - the order of one handing out
-        self,
-        op: str,
-        direction: str,
-        moment: Moment,
-        storage: torch.UntypedStorage,
-        region: Region,
-        owner: Callable[[], Owner],
-        side: torch.Tensor | None,
-        file_backed: bool = False,
-        watch: bool = True,
-        tensor: torch.Tensor | None = None,
-        born: Newborn | None = None,
-        seen: Moment | None = None,
-    ) -> Alias:
-        """Memory was handed out: ``region`` of ``storage``.
-
-        ``side``: the tensor behind an array that was handed out; it dies with the array and all its views. ``tensor``: any
-        tensor of the storage, for its version counter.
-        ``born`` and ``seen``: it was handed out a while ago, at ``moment``, and is taken over now.
-        """
-        seen = seen or moment
+    def share(self, one: HandedOut) -> Alias:
+        """Memory was handed out; what was written to it before is told."""
         with self.lock:
-            address = storage.data_ptr()
-            twin = self.young.nursery.at(address)
-            if twin is not None:
-                self.young.adopt(twin, seen)
-            if self.escalation is not None:
-                self.escalation.before_look(seen)
-            if born is None:  # what was written before is nothing of the new alias's; one taken over was there
-                self.holders.exporting = storage._cdata if direction == "tensor->buffer" else 0
-                self._compare_at(address, seen)
-                self.holders.exporting = 0
-            stale = self.ledger.stale(region)
-            if stale is not None:
-                self.forget(stale)
-            piece, new = self.ledger.piece(region, owner, file_backed)
-            self.ledger.stand_at(piece, address)
-            alias = self.ledger.enter(piece, op, direction, moment.trail, moment)
-            alias.storage = weakref.ref(storage, Death(self.deaths, alias))
-            if side is not None:
-                alias.side = weakref.ref(side, Death(self.deaths, alias))
-            if direction == "array->tensor":
-                alias.lender = self._lender(piece.owner if new else owner())
-            elif direction == "buffer->tensor":
-                lent = piece.owner if new else owner()
-                alias.buffer = lent if isinstance(lent, BorrowedOwner) else None
-            alias.probe = born.probe if born is not None else version_probe(tensor) if tensor is not None else None
-            alias.version = born.version if born is not None else alias.probe._version if alias.probe is not None else 0
-            if born is None and self.data_views:
-                self.data_views.handed_out(region.address, region.address + region.nbytes, self.ledger.at(address))
-            if new and watch and (not piece.owner.may_move or piece.hold() is not None):
-                piece.partial = region.nbytes < storage.nbytes() or (direction.startswith("tensor->") and has_gaps(region))
-                noted = Noted(piece) if piece.partial else None
-                self.contents.add(piece.key, region, piece.hold, file_backed=file_backed, stamp=seen, ask=noted)
-                if region.nbytes > BLOCK:  # its first fingerprint, as far as the time budget goes
-                    self.contents.look((piece.key,), stamp=moment)
-            if born is not None and watch:
-                self._taken_over(alias, born, address, seen)
-            if born is None:
-                self.passes.noted(moment)
-            if self.escalation is not None and watch:
-                self.escalation.shared(alias, moment)
-                self.escalation.after_look(seen)
-            return alias
-
-    def _taken_over(self, alias: Alias, born: Newborn, address: int, seen: Moment) -> None:
-        """What was written since a birth is told now."""
-        piece = alias.piece
-        piece.torch_wrote = piece.torch_wrote or born.torch_wrote
-        if piece.key not in self._compare_at(address, seen):  # known memory may look as it did before the birth
-            alias.version = born.version  # that look was none at what it held at birth
-            change = self.young.since_birth(piece, born)
-            if change is not None:
-                self.verdicts.report([(change, born.seen)], seen)
-
-    @staticmethod
-    def _lender(owner: Owner) -> Lender | None:
-        return owner if isinstance(owner, Lender) else None
+            return hand_out(self, one)
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
@@ -190,7 +110,7 @@ class Writes:
         with self.lock:
             if self.escalation is not None:
                 self.escalation.before_look(moment)
-            self._compare_at(address, moment)
+            self.look_beside(address, moment)
             self.passes.noted(moment)
             if self.escalation is not None:
                 self.escalation.after_look(moment)
@@ -323,7 +243,8 @@ class Writes:
         """A write whose line is known, because somebody stood around it."""
         self.verdicts.tell(mutation)
 
-    def _compare_at(self, address: int, moment: Moment) -> set[int]:
+    def look_beside(self, address: int, moment: Moment) -> set[int]:
+        """Compare what is shared of one storage and tell what changed. Returns its keys. The caller holds the lock."""
         if not self.ledger.pieces:
             return set()
         return self._compare([piece.key for piece in self.ledger.at(address)], moment)
