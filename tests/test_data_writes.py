@@ -116,6 +116,26 @@ def test_the_array_that_a_tensor_was_made_of_is_told_too() -> None:
     assert source[0] == 1
 
 
+MOVES: dict[str, Any] = {
+    "tensor": lambda tensor: tensor.share_memory_(),
+    "module": lambda tensor: nn.ParameterList([nn.Parameter(tensor)]).share_memory(),
+}
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_memory_that_goes_to_other_processes_follows_the_array_no_longer(move: str) -> None:
+    source = np.ones(20, dtype=np.float32)
+    with guard(report=False) as g:
+        tensor = torch.from_numpy(source)
+        MOVES[move](tensor)
+        source[0] = 2
+    (alias,) = g.report.aliases
+    assert (alias.rule, alias.details["severed"], alias.details["live"]) == ("TWG306", 1, 0)
+    assert not g.report.mutations
+    assert not g.report.hazards
+    assert tensor[0] == 1
+
+
 def test_nobody_is_told_of_a_sharing_that_nobody_holds() -> None:
     tensor, other = torch.zeros(30), torch.zeros(30)
     with guard(report=False) as g:

@@ -201,6 +201,9 @@ class Hazards:
                 and (alias.side is None or alias.side() is not None)
                 and (alias.direction != "tensor->buffer" or writes.holders.is_live(alias))
             ]
+            if not op.endswith("Queue.put"):  # which is there to give it to somebody else
+                lent = [alias for alias in known if not alias.direction.startswith("tensor->")]
+                writes.severed.note([alias for alias in lent if writes.holders.is_live(alias)], at)
             for alias in known:
                 writes.release(alias)
         if handed_out:

@@ -64,8 +64,8 @@ ALIASES: Final[tuple[Rule, ...]] = (
         "severed-sharing",
         "an array and a tensor shared memory and no longer do",
         "note",
-        "Converting a module (double(), to(dtype)) or assigning .data gives the tensor other memory. The array keeps "
-        "the old: what is written to one is not seen in the other any more.",
+        "Converting a module (double(), to(dtype)), assigning .data, or share_memory_() gives the tensor other memory. The "
+        "array keeps the old: what is written to one is not seen in the other any more.",
         "take the array (or make the tensor) again afterwards",
         "alias",
     ),

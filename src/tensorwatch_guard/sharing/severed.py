@@ -14,7 +14,7 @@ MOST_CUTS: Final = 20
 
 
 class Severed:
-    """Asked on both sides of ``tensor.data = other``."""
+    """Asked on both sides of ``tensor.data = other``, and told of ``share_memory_``."""
 
     def __init__(self, writes: Writes) -> None:
         self._writes = writes
@@ -34,8 +34,11 @@ class Severed:
     def cut(self, ties: list[Alias], at: Trail) -> None:
         """It has got it: those that can be written from both sides no longer were severed here."""
         with self._writes.lock:
-            for alias in ties:
-                if not self._writes.holders.is_live(alias):
-                    known = self.cuts.setdefault((alias.op, alias.trail.key), [])
-                    if len(known) < MOST_CUTS:
-                        known.append(at)
+            self.note([alias for alias in ties if not self._writes.holders.is_live(alias)], at)
+
+    def note(self, ended: list[Alias], at: Trail) -> None:
+        """These were severed there."""
+        for alias in ended:
+            known = self.cuts.setdefault((alias.op, alias.trail.key), [])
+            if len(known) < MOST_CUTS:
+                known.append(at)
