@@ -167,7 +167,8 @@ def _written(finding: Finding, mode: str) -> Scene:
     writer = WRITER_WORDS.get(str(finding.details.get("writer")), "somebody")
     threads = [name for name in finding.threads if not _MAIN.fullmatch(name)]
     first = finding.details.get("first")
-    often = times(finding.count) if ends else plural(finding.count, "write")  # a line may write several arrays each time
+    # a line may write several arrays each time, and between two looks somebody may write often
+    often = f"found changed {times(finding.count)}" if ends else plural(finding.count, "write")
     if mode == "auto" and finding.details.get("exact"):
         often = f"{'about ' if finding.count > 1 else ''}{often} seen"
     how_often = ["for the first time" if first else often, steps(finding)]
