@@ -364,7 +364,7 @@ def _standing() -> Record:
 
 
 def _sequence() -> int | None:
-    """Autograd's sequence number of this thread, if torch is there."""
-    torch = sys.modules.get("torch")
-    ask = getattr(getattr(getattr(torch, "_C", None), "_autograd", None), "_get_sequence_nr", None)
-    return int(ask()) if ask is not None else None
+    """Autograd's sequence number of this thread, if torch is in use."""
+    graph = sys.modules.get(f"{__package__}.graph")
+    number = graph.sequence_number() if graph is not None else -1
+    return number if number >= 0 else None

@@ -10,7 +10,7 @@ offloaded ones stay where they are. No hook is installed, no version changes, no
 
 from __future__ import annotations
 
-import re
+import sys
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -23,9 +23,10 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 from .addresses import address_of
+from .saved import saved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 NODE_LIMIT: Final = 10_000
 """A walk ends after so many nodes: 2 to 10 ms."""
@@ -38,13 +39,9 @@ UNNUMBERED: Final = 1 << 63
 SLACK: Final = 64
 """A node may be a little older than what it leads to: views are made again after their base was written in place."""
 
-Frame = tuple[str, int, str]
-
 _next_number = getattr(torch._C._autograd, "_get_sequence_nr", None)
-_PLAIN_DISPATCH: Final[Any] = torch.Tensor.__torch_dispatch__
-_RAW: Final = "_raw_saved_"
-_IN_TRACEBACK: Final = re.compile(r'^  File "(.+)", line (\d+), in (.+)$', re.MULTILINE)
-_plans: dict[type, tuple[tuple[str, str, bool], ...]] = {}
+_grad_is_on: Final = torch.is_grad_enabled
+_APPLY: Final = getattr(torch.autograd.Function.apply, "__code__", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +80,13 @@ class Suspect:
 class Stale:
     """A saved value that was (``certain``) or may have been written since it was saved.
 
-    ``suspect`` is the ``index`` of the suspect, ``attribute`` where to find the value on the node, ``forward`` the
-    frames of the operation's forward call, outermost first, where anomaly detection has recorded them.
+    ``suspect`` is the ``index`` of the suspect, ``attribute`` where to find the value on the node.
     """
 
     suspect: int
     node: str
     attribute: str
     certain: bool
-    forward: tuple[Frame, ...] | None
 
 
 @dataclass(slots=True)
@@ -105,8 +100,23 @@ class Walk:
 
 
 def sequence_number() -> int:
-    """The number that this thread's next node will get, or -1 where PyTorch does not tell."""
-    return -1 if _next_number is None else int(_next_number())
+    """The number that this thread's next node will get, or -1 where PyTorch does not tell.
+
+    In the forward of a custom function its node has a number already and has saved nothing yet: there it is the number of that.
+    """
+    if _next_number is None:
+        return -1
+    number = int(_next_number())
+    return number if _grad_is_on() or not _is_in_forward() else number - 1
+
+
+def _is_in_forward() -> bool:
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code is _APPLY:
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
 
 
 def stale(
@@ -224,11 +234,14 @@ class _Judge:
         """A quick no for nodes made after every write."""
         return number < self._ends
 
-    def certain(self, suspect: Suspect, number: int) -> bool | None:
-        """True: the node was made before the write. False: perhaps. None: after it."""
+    def certain(self, suspect: Suspect, number: int, *, checked: bool) -> bool | None:
+        """True: the node was made before the write. False: perhaps. None: after it.
+
+        ``checked``: PyTorch compares the value's version.
+        """
         if self._foreign or number >= UNNUMBERED or self._here not in suspect.sequences:
             return False
-        before = None if suspect.counted else True
+        before = None if suspect.counted and checked else True
         verdicts = {
             before if number < start else (False if number < end else None) for start, end in suspect.sequences.values()
         }
@@ -241,7 +254,7 @@ def _number(node: Any) -> int:
 
 def _inspect(node: Any, number: int, judge: _Judge, result: Walk) -> None:
     """Hold the plainly saved values of a node against the suspects."""
-    for name, value in _saved(node):
+    for name, value, checked in saved(node):
         if not value.is_cpu:
             continue
         try:
@@ -258,11 +271,11 @@ def _inspect(node: Any, number: int, judge: _Judge, result: Walk) -> None:
         for suspect, until in zip(judge.suspects, judge.until, strict=True):
             if number >= until or not touches(base, moving, item, suspect.low, suspect.high):
                 continue
-            if suspect.known_to and value.untyped_storage()._cdata in suspect.known_to:
+            if checked and suspect.known_to and value.untyped_storage()._cdata in suspect.known_to:
                 continue
-            certain = judge.certain(suspect, number)
+            certain = judge.certain(suspect, number, checked=checked)
             if certain is not None:
-                result.found.append(Stale(suspect.index, node.name(), name, certain, _forward(node)))
+                result.found.append(Stale(suspect.index, node.name(), name, certain))
                 result.values.append(value)
 
 
@@ -288,48 +301,3 @@ def touches(base: int, axes: Sequence[tuple[int, int]], item: int, low: int, hig
     if last - first > 1:  # one between the two ends begins within
         return True
     return any(touches(base + at * step, axes[1:], item, low, high) for at in range(first, last + 1))
-
-
-def _saved(node: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """Values that a node saved as they are, with the name under which PyTorch shows each. Nothing of a freed node."""
-    plan = _plans.get(type(node))
-    if plan is None:
-        plan = _plans[type(node)] = _plan(type(node))
-    for attribute, shown, by_itself in plan:
-        if by_itself and getattr(node, "_saved_training", False):
-            continue
-        try:
-            raw = getattr(node, attribute)
-        except RuntimeError:  # the graph was freed
-            return
-        if isinstance(raw, (tuple, list)):
-            for at, one in enumerate(raw):
-                yield from _plain(f"{shown}[{at}]", one)
-        elif raw is not None:
-            yield from _plain(shown, raw)
-
-
-def _plan(kind: type) -> tuple[tuple[str, str, bool], ...]:
-    """Attribute, shown name, and whether the operation writes it itself, for each saved value of a type of node."""
-    if issubclass(kind, torch._C._FunctionBase):
-        return (("_raw_saved_tensors", "saved_tensors", False),)
-    names = [name for name in vars(kind) if name.startswith(_RAW)]
-    # BatchNorm writes its running statistics in training, and does not read them in backward then.
-    return tuple((name, name.replace(_RAW, "_saved_", 1), name.startswith(_RAW + "running_")) for name in names)
-
-
-def _plain(name: str, saved: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    if getattr(saved, "unpack_hook", saved) is None:  # without hooks, and PyTorch tells so
-        value = saved.data
-        if value is not None and type(value).__torch_dispatch__ is _PLAIN_DISPATCH:  # a wrapper has no memory
-            yield name, value
-
-
-def _forward(node: Any) -> tuple[Frame, ...] | None:
-    """Where the operation was called, if anomaly detection was on then."""
-    recorded = node.metadata.get("traceback_")
-    if not recorded:
-        return None
-    return tuple(
-        (file, int(line), function) for entry in recorded for file, line, function in _IN_TRACEBACK.findall(entry)
-    )
