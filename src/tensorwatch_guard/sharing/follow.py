@@ -364,7 +364,10 @@ def _standing() -> Record:
 
 
 def _sequence() -> int | None:
-    """Autograd's sequence number of this thread, if torch is in use."""
-    graph = sys.modules.get(f"{__package__}.graph")
-    number = graph.sequence_number() if graph is not None else -1
+    """Autograd's sequence number of this thread, if torch is there."""
+    if "torch" not in sys.modules:
+        return None
+    from .graph import sequence_number  # a session has loaded it long since
+
+    number = sequence_number()
     return number if number >= 0 else None
