@@ -64,6 +64,10 @@ def test_limits_a_run_count_all_lines_of_all_processes_and_a_warm_up_holds_for_c
     assert answer("forks.py", "limits_together") == ["broken", "fine", "fine"]
 
 
+def test_levels_and_limits_a_run_hold_for_ranks_that_a_guarded_process_has_started() -> None:
+    assert answer("forks.py", "levels_of_ranks") == ["broken", "broken", "fine"]
+
+
 def test_a_child_may_end_with_any_object() -> None:
     assert answer("forks.py", "odd_code") == [1, [["Tensor.item", 1]], 0]
 

@@ -175,6 +175,20 @@ def limits_together() -> Any:
     return told
 
 
+def levels_of_ranks() -> Any:
+    """Children that make themselves ranks of a run, as scripts do before ``init_process_group``."""
+    told = []
+    for options in ({"read": "error"}, {"read": 3}, {"read": 4}):
+        try:
+            with guard(report=False, **options):
+                for rank in range(2):
+                    in_child(lambda rank=rank: (os.environ.update(RANK=str(rank), WORLD_SIZE="2"), two_lines()))
+            told.append("fine")
+        except AssertionError:
+            told.append("broken")
+    return told
+
+
 def odd_code() -> Any:
     def ends() -> None:
         torch.ones(1).item()

@@ -247,9 +247,9 @@ class Policy:
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
-    def judge_elsewhere(self, findings: Iterable[Finding]) -> None:
+    def judge_elsewhere(self, findings: Iterable[Finding], own: Iterable[Finding]) -> None:
         """Hold what child processes saw against levels and limits."""
-        self.elsewhere = judged(self, findings)
+        self.elsewhere = judged(self, findings, own)
 
     def is_quiet(self) -> bool:
         """Whether a report would have nothing to tell: nothing but reads and sharing, and no allowance near them."""

@@ -27,7 +27,7 @@ from ..values import file_for, unwritable
 from .child import Child
 from .clock import CLOCK
 from .family import NAME, Family, quiet, settings_of, starter
-from .parts import Part, elsewhere, read, together
+from .parts import Part, read, together
 from .siblings import Siblings, meet
 
 if TYPE_CHECKING:
@@ -90,9 +90,9 @@ class Household:
     def closed(self, one: guard, report: Report, collector: Collector) -> Report:
         """A guard was left: its report with its children's parts. The last one leaves no trace."""
         try:
-            report = self.collected(one, report, collector)
+            own, report = report, self.collected(one, report, collector)
             if collector.policy is not None and self._parts.get(collector):
-                collector.policy.judge_elsewhere(elsewhere(report))
+                collector.policy.judge_elsewhere(report.findings, own.findings)
             if one.is_process_report and self._siblings is not None:
                 siblings, self._siblings = self._siblings, None
                 report, self.speaks = siblings.gathered(report)

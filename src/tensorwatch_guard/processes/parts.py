@@ -18,9 +18,8 @@ from ..report.processes import process_name
 from ..reporting import UNFINISHED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from ..words import Finding
 
 _ADDED: Final = ("steps", "duration_s", "waits", "blocked_s")
 _MOST_NAMED: Final = 8
@@ -115,13 +114,6 @@ def together(own: Report | None, parts: Iterable[Part]) -> Report:
     merged = _by_role(merger.report())
     cut = [part for part in reports if part.run.extra.get(UNFINISHED)]
     return replace(merged, blind_spots=(*merged.blind_spots, _cut_off(cut))) if cut else merged
-
-
-def elsewhere(merged: Report) -> Iterator[Finding]:
-    """Findings that happened in other processes than the main one, or not only there."""
-    for finding in merged.findings:
-        if set(finding.details.get("processes", ())) - {"main"}:
-            yield finding
 
 
 def _by_role(report: Report) -> Report:
