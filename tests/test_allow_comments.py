@@ -138,3 +138,33 @@ def test_a_file_that_changed_is_read_again(run: Any) -> None:
         run("    one.item()  # first of two\n", read="error")
     g = run("    one.item()  # tensorwatch: allow[read] now with a reason\n", read="error")
     assert g.report.reads[0].allowed == "now with a reason"
+
+
+LATER = """    array = np.ones(3)
+    kept = torch.from_numpy(array)
+    for turn in range({turns}):
+        kept.sum().item()
+        array += 1{here}
+    kept.sum().item(){there}
+    array += 0
+    kept.sum().item()
+"""
+MEANT = "  # tensorwatch: allow[mutation] it is to follow"
+
+
+@pytest.mark.parametrize("writes", ["check", "auto", "exact"])
+@pytest.mark.parametrize("turns", [1, 30])
+def test_a_line_that_may_write_is_let_pass_also_where_only_an_interval_is_known(run: Any, writes: str, turns: int) -> None:
+    given = "    import numpy as np\n"
+    g = run(given + LATER.format(turns=turns, here=MEANT, there=""), mutation="error", writes=writes)
+    assert g.report.mutations
+    assert {found.allowed for found in g.report.mutations} == {"it is to follow"}
+    with pytest.raises(GuardViolation):
+        run(given + LATER.format(turns=turns, here="", there=""), mutation="error", writes=writes)
+
+
+def test_a_comment_outside_of_an_interval_lets_nothing_pass_in_it(run: Any) -> None:
+    body = "    import numpy as np\n    array = np.ones(3)\n    kept = torch.from_numpy(array)\n    kept.sum().item()\n"
+    body += f"    array += 1\n    kept.sum().item()\n    later = 1{MEANT}\n"
+    with pytest.raises(GuardViolation):
+        run(body, mutation="error", writes="check")

@@ -282,3 +282,17 @@ def test_what_was_shared_before_is_named_as_not_seen_unless_it_is_looked_for() -
     with guard(report=False, census=True) as g:
         pass
     assert unseen not in g.report.blind_spots
+
+
+def test_types_that_cannot_be_hashed_are_passed_by():
+    class Unhashable(type):
+        __hash__ = None  # type: ignore[assignment]
+
+    kept = Unhashable("Kept", (), {})()
+    array = np.ones(3)
+    tensor = torch.from_numpy(array)
+    found = [member.ref() for group in census().groups for member in group.members]
+    assert any(one is array for one in found)
+    assert kept is not None
+    assert tensor is not None
+

@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import weakref
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from tensorwatch_guard.sharing.interrupted import pass_on
+from tensorwatch_guard.sites import from_signal_handler
 
 
 class Gone:
@@ -54,3 +56,12 @@ def test_it_is_raised_in_the_program() -> None:
 
 def test_a_bug_of_ours_is_not() -> None:
     ends(broken)
+
+
+def test_a_handler_that_answers_whatever_it_is_asked_is_no_endless_question() -> None:
+    before = signal.signal(signal.SIGUSR1, mock.Mock())
+    try:
+        assert not from_signal_handler(ValueError("ours"))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+

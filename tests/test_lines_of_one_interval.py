@@ -101,3 +101,28 @@ def test_each_write_of_a_busy_line_is_counted(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tensorwatch_guard", "run", "--writes", "exact", "--json", "r.json", "program.py"]
     subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
     assert [mutation.count for mutation in Report.load(tmp_path / "r.json").mutations] == [100]
+
+
+LATER = """
+import numpy as np
+import torch
+
+buffer = np.zeros((16, 8), np.float32)
+shared = torch.from_numpy(buffer)
+model = torch.nn.Linear(8, 1)
+for turn in range(120):
+    buffer[:] = turn % 7 - 3.5  # fills
+    loss = model(shared).square().mean()
+    if turn > 30:
+        np.clip(buffer, -0.5, 0.5, out=buffer)  # breaks
+    loss.backward()
+"""
+
+
+def test_a_line_that_begins_to_write_later_is_found_and_what_it_broke(tmp_path: Path) -> None:
+    report, marked = report_of(LATER, tmp_path)
+    assert {one.site.line for one in report.mutations if one.site is not None} == set(marked.values())
+    (hazard,) = report.hazards
+    assert hazard.details["certain"]
+    assert next(other.site.line for other in hazard.related if other.role == "written-by" and other.site) == marked["breaks"]
+

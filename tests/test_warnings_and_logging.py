@@ -218,3 +218,13 @@ def test_a_hazard_with_a_level_of_its_own_is_not_told_this_way(level: str, caplo
         loss.backward()
     assert caplog.records == []
     assert len(shown) == (level == "warn")
+
+
+def test_the_log_of_a_program_holds_nothing_of_ours_unless_it_asks_this_very_logger(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for level in ("log", "warn"):
+        with guard(level=level, report=False), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            read()
+            torch.from_numpy(np.ones(3))
+    assert caplog.records == []

@@ -72,6 +72,7 @@ class Tally:
         "sample_at",
         "serial",
         "size",
+        "starts",
         "threads",
         "trail",
         "unit_bytes",
@@ -110,8 +111,9 @@ class Tally:
         """Of a mutation: serial numbers of the events between which it was written, of the first and the last time."""
         self.again: Callable[[], bool] | None = None
         """Whether the program came by that interval once more: only then what is named later can be what it held."""
+        self.starts: set[tuple[object, ...]] = set()
         self.ends: set[tuple[object, ...]] = set()
-        """Of a line: where the intervals end in which it was found."""
+        """Of a line: where the intervals begin and end in which it was found."""
         self.into: Tally | None = None
         """The tally that tells this one's story, too: the line of this interval's write was found."""
         self.lines: tuple[Tally, ...] = ()
@@ -148,6 +150,8 @@ class Tally:
         """Whether what happened at a line that was named can be what this interval held: at its time, or when it came again."""
         if self.again is None or (line.began <= self.ended and self.began < line.ended):
             return True
+        if self.trail.code is None and self.extra is not None and self.extra.key[:4] in line.starts:
+            return True  # nothing came after the last turn of the line's loop, but the guard's end
         return (not line.ends or self.trail.key in line.ends) and self.again()
 
     def link(self, role: str, kind: Kind, op: str, trail: Trail, extra: Trail | None = None) -> None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 import ast
 import contextlib
 import dis
+import io
 import linecache
 import re
+import tokenize
+from collections.abc import Sequence
 from functools import lru_cache
 from types import CodeType
 from typing import Final
@@ -55,8 +58,19 @@ def _excerpt(lines: list[str], column: int | None, end_column: int | None) -> st
         return lines[0].strip()
     if len(lines) == 1:
         return lines[0][column:end_column] or lines[0].strip()
-    parts = [lines[0][column:], *lines[1:-1], lines[-1][:end_column]]
-    return " ".join(part.strip() for part in parts)
+    return _in_one_line([lines[0][column:], *lines[1:-1], lines[-1][:end_column]])
+
+
+def _in_one_line(lines: Sequence[str]) -> str:
+    """Without comments: one of them would have the rest of the line for itself."""
+    if len(lines) > 1:
+        lines = list(lines)
+        with contextlib.suppress(tokenize.TokenError, SyntaxError):  # a part of something that makes no sense alone
+            for token in tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline):
+                if token.type == tokenize.COMMENT:
+                    row, column = token.start
+                    lines[row - 1] = lines[row - 1][:column]
+    return " ".join(filter(None, (line.strip() for line in lines)))
 
 
 def _source_lines(file: str, first: int, last: int) -> list[str]:
@@ -125,7 +139,7 @@ def site_at(file: str, line: int, function: str = "", code: CodeType | None = No
     """A site of which only the line is known: columns are None. With its code, a call that begins there is shown whole."""
     end_line = _end_line(code, line) if code is not None else line
     lines = _source_lines(file, line, end_line)
-    return Site(file, line, end_line, None, None, function, " ".join(filter(None, map(str.strip, lines))) or None)
+    return Site(file, line, end_line, None, None, function, _in_one_line(lines) or None)
 
 
 @lru_cache(maxsize=4096)

@@ -14,8 +14,8 @@ from typing import Any
 from .collector import Collector, Link, Tally
 from .current import LOCAL
 from .folding import one_story, same_memory
-from .policy.comments import allowed_by_comment
-from .rules import BY_ID, advice, rule_for, severity_of
+from .policy.comments import allowed_at
+from .rules import BY_ID, advice, rule_for, severity_of, written_in_place
 from .sites import Trail, identity, place_of
 from .words import Finding, Related, Site
 
@@ -91,7 +91,7 @@ def _commonest_first(made: list[Finding]) -> list[Finding]:
 
 def _is_refilled(finding: Finding, aliases: Sequence[Finding]) -> bool:
     """Whether an array is written far more often than it is handed out as a tensor: as a buffer is that is filled again."""
-    if finding.details.get("kept"):
+    if finding.details.get("kept") or written_in_place(finding) is not None:
         return False
     into_tensor = all(str(alias.details.get("direction", "")).endswith("->tensor") for alias in aliases)
     writer = finding.details.get("writer", "numpy") != "torch"
@@ -359,7 +359,7 @@ def _allowed(tally: Tally, site: Site | None, count: int) -> str | None:
     base = tally.grant.covering(tally.kind, direction) if tally.grant is not None else None
     if base is not None and (not base.first_only or count <= 1):
         return base.reason
-    return allowed_by_comment(site, tally.kind, direction) if site is not None else None
+    return allowed_at(site, tally)
 
 
 def finding_of(tally: Tally, collector: Collector, steps: int) -> Finding | None:

@@ -44,7 +44,7 @@ class Hazards:
         self.in_flight = InFlight(session)
         self._credit_ns = float(WALK_GRACE_NS)
         self._credited = perf_counter_ns()
-        self.walks_skipped = self.walks_cut = 0
+        self.walks_skipped = self.walks_cut = self.forgotten = 0
         self.suspects: dict[int, list[Write]] = {}
         self._held = 0
         self._wrong_at: set[object] = set()
@@ -88,7 +88,7 @@ class Hazards:
         for key, known in list(self.suspects.items()):
             known[:] = [write for write in known if write.event is None or not write.event.concerns_nobody()]
             if not known:
-                del self.suspects[key]
+                self.suspects.pop(key, None)
         for event in self._writes.data_views.events():
             if event.concerns_nobody():
                 continue
@@ -109,6 +109,7 @@ class Hazards:
             known[:2] = [joined(first, second)]
             self._held += size_of(known[0].held)
         while len(self.suspects) > MOST_SUSPECTS:
+            self.forgotten += 1
             self._held -= sum(size_of(w.held) for w in self.suspects.pop(next(iter(self.suspects))))
 
     def has_work(self) -> bool:
@@ -117,10 +118,16 @@ class Hazards:
             now_ns = perf_counter_ns()
             self._credit_ns += (now_ns - self._credited) * (EASED_SHARE if self._writes.pace.eased else WALK_SHARE)
             self._credited = now_ns
-            if self._credit_ns >= 0:
+            if self._credit_ns >= 0 or self._is_unbounded:
                 return True
             self.walks_skipped += 1
         return not self._writes.data_views.is_quiet()
+
+    @property
+    def _is_unbounded(self) -> bool:
+        """Whether every backward is looked at, whatever time it takes: in exact mode, and where a level would stop it."""
+        escalation = self._writes.escalation
+        return self._session.memory_strict or (escalation is not None and escalation.mode == "exact")
 
     def before_backward(self, at: Trail, roots: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor] | None) -> None:
         """Look for values that the graph saved before a write autograd did not see.
@@ -129,18 +136,22 @@ class Hazards:
         """
         if self._writes.data_views:
             self._through_data()
-        if not self.suspects or not roots or self._credit_ns < 0:
+        if not self.suspects or not roots or (self._credit_ns < 0 and not self._is_unbounded):
             return
         started = perf_counter_ns()
-        result = walk(roots, [write.suspect for known in self.suspects.values() for write in known], inputs)
+        result = walk(roots, [write.suspect for write in self._all()], inputs)
         self.walks_cut += result.cut
         writes, found = {}, []
         if result.found:
-            writes = {write.serial: write for known in self.suspects.values() for write in known}
+            writes = {write.serial: write for write in self._all()}
             found = list(still_changed(result, writes))
         self._credit_ns -= perf_counter_ns() - started
         if found:
             self._stale(at, found, writes)
+
+    def _all(self) -> list[Write]:
+        """As they are now: other threads find more meanwhile."""
+        return [write for known in list(self.suspects.values()) for write in list(known)]
 
     def _stale(self, at: Trail, found: Sequence[Stale], writes: Mapping[int, Write]) -> None:
         certain = [one for one in found if one.certain]

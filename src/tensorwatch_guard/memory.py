@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 
-from .hazards import Hazards
+from .hazards import MOST_SUSPECTS, Hazards
 from .sharing.handing_out import HandedOut
 from .sharing.moments import BEGIN, Moment, now
 from .sharing.nursery import BIRTH_SIZE
@@ -295,6 +295,9 @@ class Memory:
         skipped = self.hazards.walks_skipped
         if skipped:
             spots.append(f"{skipped} graphs were not searched for stale values: the time budget was spent")
+        if self.hazards.forgotten:
+            known = f"the last {MOST_SUSPECTS} are known"
+            spots.append(f"stale values of {self.hazards.forgotten:,} arrays that were written long before: {known}")
         if self.hazards.walks_cut:
             spots.append(f"large graphs that were searched for stale values only next to the loss: {self.hazards.walks_cut:,}")
         if self.states.forgotten:

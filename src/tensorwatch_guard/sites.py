@@ -13,6 +13,7 @@ import re
 import site as site_module
 import sys
 import sysconfig
+import tempfile
 from hashlib import blake2b
 from types import CodeType, FrameType
 from typing import Any, Final, NamedTuple
@@ -27,6 +28,7 @@ OWN: Final = 3
 
 _PACKAGE: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 _INSTALLED: Final = re.compile(r"[\\/](site|dist)-packages[\\/]")
+_MOST_WRAPPED: Final = 16
 _GENERATED: Final = ("<frozen ", "<attrs generated", "<__array_function__", "<template>", "<decorator-gen")
 
 
@@ -34,6 +36,12 @@ def _library_folders() -> tuple[str, ...]:
     paths = {sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     paths |= {site_module.getusersitepackages(), os.path.dirname(os.__file__)}
     return tuple(sorted({os.path.join(form, "") for path in paths for form in (path, os.path.realpath(path))}))
+
+
+def _is_compiled(name: str) -> bool:
+    """Whether Inductor has written a file, in the folder that PyTorch 2.9 to 2.13 keep such files in."""
+    folder = os.environ.get("TORCHINDUCTOR_CACHE_DIR") or os.path.join(tempfile.gettempdir(), "torchinductor_")
+    return name.startswith(folder)
 
 
 class Files(dict[str, int]):
@@ -57,7 +65,7 @@ class Files(dict[str, int]):
             folder = os.path.dirname(getattr(sys.modules["torch"], "__file__", None) or "")
             forms = (folder, os.path.realpath(folder))
             self._torch = tuple({os.path.join(form, "") for form in forms if form})
-        if (self._torch and name.startswith(self._torch)) or name.startswith("<eval_with_key>"):
+        if (self._torch and name.startswith(self._torch)) or name.startswith("<eval_with_key>") or _is_compiled(name):
             return TORCH
         if name.startswith("<"):
             return LIBRARY if name.startswith(_GENERATED) else USER
@@ -172,7 +180,9 @@ def from_signal_handler(error: BaseException) -> bool:
 
 
 def _code_of(handler: Any) -> CodeType | None:
-    while hasattr(handler, "func") or hasattr(handler, "__wrapped__"):  # partials and decorated functions
+    for _ in range(_MOST_WRAPPED):  # partials and decorated functions; a mock answers whatever it is asked
+        if not (hasattr(handler, "func") or hasattr(handler, "__wrapped__")):
+            break
         handler = getattr(handler, "func", None) or getattr(handler, "__wrapped__", None)
     if not hasattr(handler, "__code__"):  # a method, or an object that can be called
         handler = getattr(handler, "__func__", None) or vars(type(handler)).get("__call__")

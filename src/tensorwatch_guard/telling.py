@@ -131,6 +131,7 @@ class Telling:
             if place is not None and place.lasti >= 0 and tally.trail.place is not None and tally.trail.place.lasti < 0:
                 tally.trail = mutation.after.trail  # now the columns are known, too
         for tally in tallies:
+            tally.starts |= {case[-2][:-1] for case in mutation.cases}
             tally.ends |= {case[-1][:-1] for case in mutation.cases}
         for case in mutation.cases:
             named = self._named.setdefault(case, [])

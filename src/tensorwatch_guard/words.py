@@ -180,6 +180,8 @@ class Write:
     """Of PyTorch's writes the storages whose version counters know of it; None where all do, or nobody asked."""
     times: int = 1
     """It stands for so many of its line, of which only the first few are kept one by one."""
+    ident: int = 0
+    """Of the writing thread, whose name others may have, too; 0 where unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,8 @@ KERNEL = {
     "probes/refusals.py": {"refused"},
     "probes/temporaries.py": {"passes", "Unwatched.lift", "Unwatched.end"},
     "probes/stand_in.py": {"_direct", "stand_in", "caller", "strip"},
-    "probes/spans.py": {"_guarded", "told", "place_of", "looks", "_shared", "_before_backward", "_put_aside", "_unwatched"},
+    "probes/spans.py": {"guarded", "told", "place_of", "looks", "_before_backward", "_put_aside", "_unwatched"},
+    "probes/silent_writes.py": {"_shared"},
     "probes/reads.py": {"_short.<locals>.short"},
     "probes/short_shares.py": {
         *("_to_array_short.<locals>.short", "_from_array_short.<locals>.short", "_is_short", "_is_copied", "_is_followed"),

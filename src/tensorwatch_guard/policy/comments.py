@@ -12,8 +12,9 @@ from ..levels import hint
 from .allow import ALLOWABLE, NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from ..collector import Tally
     from ..words import Site
 
 _MARK: Final = "tensorwatch:"
@@ -49,14 +50,33 @@ def comments_of(file: str) -> Mapping[int, Comment]:
     return known[1]
 
 
-def allowed_by_comment(site: Site, kind: str, direction: object = None) -> str | None:
-    """The reason given on one of the site's lines for a kind or a direction; None where it is not allowed there."""
-    comments = comments_of(site.file)
-    if comments:
-        for line in range(site.line, (site.end_line or site.line) + 1):
-            comment = comments.get(line)
-            if comment is not None and not comment.unknown and not comment.kinds.isdisjoint(NAMES[kind, direction]):
-                return comment.reason
+def allowed_at(site: Site | None, tally: Tally) -> str | None:
+    """The reason given on one of the site's lines for what happened there; None where it is not allowed.
+
+    Where only an interval is known, a line that may have run in it will do: what it may have done is no news.
+    """
+    between = tally.details.get("between")
+    if between and not tally.details.get("inside"):
+        return _allowed_between(between[0].site, between[1].site, tally.kind)
+    comments = comments_of(site.file) if site is not None else {}
+    lines = range(site.line, (site.end_line or site.line) + 1) if comments and site is not None else ()
+    return _reason(comments, lines, tally.kind, tally.details.get("direction"))
+
+
+def _allowed_between(first: Site | None, last: Site | None, kind: str) -> str | None:
+    """Where a loop turned, or the two ends are not in one function, any line of the file may have run."""
+    end = first or last
+    comments = comments_of(end.file) if end is not None else {}
+    if first is None or last is None or first.function != last.function or first.line >= last.line:
+        return _reason(comments, comments, kind, None)
+    return _reason(comments, range(first.line, (last.end_line or last.line) + 1) if comments else (), kind, None)
+
+
+def _reason(comments: Mapping[int, Comment], lines: Iterable[int], kind: str, direction: object) -> str | None:
+    for line in lines:
+        comment = comments.get(line)
+        if comment is not None and not comment.unknown and not comment.kinds.isdisjoint(NAMES[kind, direction]):
+            return comment.reason
     return None
 
 

@@ -16,7 +16,7 @@ from ..words import DIRECTIONS, Direction, Finding, Kind
 from . import telling
 from .acts import Act, acts_of
 from .allow import ENTRIES, bases
-from .comments import allowed_by_comment, comments_of
+from .comments import allowed_at, comments_of
 from .elsewhere import judged
 from .message import violation_text
 from .violation import GuardViolation, TensorWatchWarning
@@ -141,15 +141,15 @@ class Policy:
             base = tally.grant.covering(tally.kind, direction)
             if base is not None and (not base.first_only or tally.count <= 1):
                 return True
-        key = (tally.kind, tally.op, tally.trail.key, direction)
+        between = tally.details.get("between")
+        key = (tally.kind, tally.op, tally.trail.key, between[0].key if between else direction)
         known = self._passes.get(key)
         if known is None or (self.config.ignore is not None and tally.count in telling.MILESTONES):
-            known = self._passes[key] = self._looked_up(tally, direction), tally.trail
+            known = self._passes[key] = self._looked_up(tally), tally.trail
         return known[0]
 
-    def _looked_up(self, tally: Tally, direction: Direction | None) -> bool:
-        site = tally.trail.site
-        if site is not None and allowed_by_comment(site, tally.kind, direction) is not None:
+    def _looked_up(self, tally: Tally) -> bool:
+        if allowed_at(tally.trail.site, tally) is not None:
             return True
         if tally.kind in _LINKED or (self.baseline is None and self.config.ignore is None):
             return False  # of linked kinds neither the id nor the finding is whole yet

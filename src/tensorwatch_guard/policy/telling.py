@@ -64,5 +64,5 @@ def _record(level: int, finding: Finding, text: str) -> None:
 
 
 def logs() -> bool:
-    """Whether anybody asked for the records of ordinary events."""
-    return LOGGER.isEnabledFor(logging.INFO)
+    """Whether anybody asked for the records of ordinary events: of this logger, for a program's own log is its own."""
+    return LOGGER.level != logging.NOTSET and LOGGER.isEnabledFor(logging.INFO)

@@ -15,6 +15,7 @@ from . import (
     reads,
     relocations,
     shares,
+    silent_writes,
     spans,
     states,
     step_reads,
@@ -62,7 +63,7 @@ def installation() -> Installation:
             makers[hook] = make
         some = of_devices if row.probe in ("move", "assign") else of_sources if row.probe == "write" else hooks
         some += [(target, hook) for target in row.targets]
-    hooks += (*spans.SPANS, *mapped_files.MAPPED)
+    hooks += (*spans.SPANS, *silent_writes.SILENT_WRITES, *mapped_files.MAPPED)
     taken = data.DataProbe()
     codes = {hook.__code__ for _, hook in (*hooks, *of_devices, *of_sources)} | ops.CODES | taken.codes | {step_reads.CODE}
     codes |= {make(None).__code__ for make in makers.values()}

@@ -30,7 +30,7 @@ _OWN_FILES: Final = frozenset(
     for words in ("", WORDS)
     for room in (
         "data", "flights", "happen", "mapped_files", "moves", "optimizer_steps", "reads", "refusals", "shares", "short_shares",
-        "spans", "states", "step_reads",
+        "silent_writes", "spans", "states", "step_reads",
     )
 )
 _hidden: Final[set[CodeType]] = set()

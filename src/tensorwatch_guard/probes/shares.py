@@ -131,9 +131,13 @@ def _is_data(value: object) -> bool:
 
 def _to_tensor(session: Session, outcome: Outcome, source: Any, tensor: Tensor) -> None:
     """Whether a tensor made of host data shares its memory."""
-    if source is None or isinstance(source, Tensor | list | tuple | int | float | bool | complex):
+    if source is None or isinstance(source, list | tuple | int | float | bool | complex):
         return
     if not is_real(tensor) or not on_cpu(tensor):
+        return
+    if isinstance(source, Tensor):
+        if outcome.row.name == "torch.from_dlpack" and session.sharing and session.memory is not None:
+            session.memory.writes.twin(tensor)  # of the same memory, with a counter of its own
         return
     with torch._C.DisableTorchFunction():
         storage = tensor.untyped_storage()

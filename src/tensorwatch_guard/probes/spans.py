@@ -1,7 +1,7 @@
 """Spans: stretches of a training step that lend their place to what happens inside, and are boundaries for shared memory.
 
-Backward, a DataLoader's next batch, calls that write where no counter sees it; optimizers' steps have a room of their own.
-They absorb nothing.
+Backward and a DataLoader's next batch; optimizers' steps and calls that write where no counter sees it have rooms of their
+own. They absorb nothing.
 """
 
 from __future__ import annotations
@@ -140,38 +140,6 @@ def _unwatched(session: Session, loader: Any) -> bool:
         return False
 
 
-@unseen
-def silent_write(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
-    """A call that writes where no version counter sees it (BatchNorm's statistics, ``apply_``): looked at before and after."""
-    __tracebackhide__ = True
-    session = SESSION
-    if not session.sharing or not session.collectors or LOCAL.here.busy or _compiler._is_compiling_flag:
-        return wrapped(*args, **kwargs)
-    if len(args) > 5 and (args[3] is None or not args[5]):  # no running statistics, or only read: in evaluation
-        return wrapped(*args, **kwargs)
-    if not _shared(session, (instance, *args[3:5], *kwargs.values())):
-        return wrapped(*args, **kwargs)
-    frame = _get_frame(1)
-    trail = place_of(session, frame)
-    told(session, lambda: _begins(session, trail, (instance, *args[3:5], *kwargs.values())))
-    try:
-        result = caller(frame, wrapped)(wrapped, args, kwargs)
-    except BaseException as error:
-        strip(error)
-        _guarded(session, lambda: session.torch_boundary(trail, END))
-        raise
-    told(session, lambda: session.torch_boundary(trail, END))
-    return result
-
-
-def _begins(session: Session, trail: Trail, values: tuple[object, ...]) -> None:
-    """A call that writes some of these is about to run; a line follower may look at all that runs in it."""
-    session.torch_boundary(trail, BEGIN)
-    if session.memory is not None:
-        written = [one for one in values if isinstance(one, Tensor)]
-        session.memory.writes.silent.begin(lambda: written, trail.code)
-
-
 def looks(session: Session) -> bool:
     """Whether a boundary that is reached now looks at shared memory, see ``sharing/pace.py``."""
     try:
@@ -179,20 +147,10 @@ def looks(session: Session) -> bool:
             return session.sharing
         memory = session.memory
         if session.past_counter and memory is not None and memory.writes.data_views.any_kept:
-            _guarded(session, memory.settle)
+            guarded(session, memory.settle)
     except Exception as error:
         session.fault("span", error)
     return False
-
-
-def _shared(session: Session, values: tuple[object, ...]) -> bool:
-    """Whether the memory of some tensor among them is known to be shared."""
-    try:
-        with torch._C.DisableTorchFunction():
-            return session.knows(value for value in values if isinstance(value, Tensor))
-    except Exception as error:
-        session.fault("span", error)
-        return False
 
 
 def place_of(session: Session, frame: FrameType) -> Trail:
@@ -204,7 +162,8 @@ def place_of(session: Session, frame: FrameType) -> Trail:
         return NOWHERE
 
 
-def _guarded(session: Session, step: Callable[[], object]) -> Exception | None:
+def guarded(session: Session, step: Callable[[], object]) -> Exception | None:
+    """A step of ours. Returns what policy objects, to be raised where that may be done."""
     here = LOCAL.here
     here.busy = True
     started = perf_counter_ns()
@@ -229,7 +188,7 @@ def _guarded(session: Session, step: Callable[[], object]) -> Exception | None:
 def told(session: Session, step: Callable[[], object]) -> None:
     """A step of ours in whose course policy may object."""
     __tracebackhide__ = True
-    violation = _guarded(session, step)
+    violation = guarded(session, step)
     if violation is not None:
         raise violation
 
@@ -238,11 +197,6 @@ SPANS: Final[tuple[tuple[str, Hook], ...]] = (
     ("torch.autograd:backward", backward),
     ("torch.autograd:grad", backward),
     ("torch.utils.data.dataloader:_BaseDataLoaderIter.__next__", next_batch),
-    ("torch:batch_norm", silent_write),
-    ("torch:instance_norm", silent_write),
-    ("torch:Tensor.apply_", silent_write),
-    ("torch:Tensor.map_", silent_write),
-    ("torch:Tensor.map2_", silent_write),
 )
 """Python names and their spans, as in the operations table."""
 

@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from ..words import NOTHING, SEVERITIES, Severity
-from .advice import advice, copy_of, shared_at
+from .advice import advice, copy_of, shared_at, written_in_place
 from .matching import ROWS
 from .memory import ALIASES, HAZARDS, MUTATIONS
 from .model import Rule
@@ -29,7 +29,7 @@ from .others import ALLOWANCES, HINTS, OWN, REFUSALS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["BY_ID", "RULES", "Rule", "advice", "copy_of", "rule_for", "severity_of", "shared_at", "worst"]
+__all__ = ["BY_ID", "RULES", "Rule", "advice", "copy_of", "rule_for", "severity_of", "shared_at", "worst", "written_in_place"]
 
 RULES: Final[tuple[Rule, ...]] = (
     *TRANSFERS, *SYNCS, *READS, *ALIASES, *MUTATIONS, *HAZARDS, *REFUSALS, *HINTS, *ALLOWANCES, *OWN,

@@ -179,6 +179,11 @@ _REFILLED_TOO_SOON: Final = (
 )
 
 
+def written_in_place(finding: Finding) -> re.Match[str] | None:
+    """Name and sign where a finding is at ``sample -= sample.mean()``: who computes with the old values fills no buffer."""
+    return _IN_PLACE.match(_source(finding))
+
+
 def _mutation(rule: Rule, finding: Finding) -> str:
     began = shared_at(finding)
     if began is None or began.site is None:
@@ -186,10 +191,9 @@ def _mutation(rule: Rule, finding: Finding) -> str:
     if finding.details.get("refilled"):
         return _REFILLED_TOO_SOON if finding.details.get("perhaps_used") else _REFILLED
     order = copy_of(began.site, began.origin)
-    source = _source(finding)
-    in_place = _IN_PLACE.match(source)
+    in_place = written_in_place(finding)
     writer = finding.details.get("writer")
-    if writer == "torch" and in_place and _short(in_place[1]):
+    if in_place and _short(in_place[1]):
         name, sign = in_place.groups()
         return f"copy where it is shared: {order}; or do not write in place: {name} = {name} {sign} ..."
     if ".numpy(" not in _text(began.site) or began.origin is not None:

@@ -126,7 +126,7 @@ def _living(frame: FrameType | None) -> tuple[list[Any], list[Any]]:
     """All arrays and tensors that can be reached from tracked objects and from running functions."""
     arrays: dict[int, Any] = {}
     tensors: dict[int, Any] = {}
-    kinds: dict[type, Any] = {}
+    kinds: dict[int, Any] = {}
     objects = gc.get_objects()
     _sort(objects, kinds, arrays, tensors)
     for start in range(0, len(objects), CHUNK):
@@ -143,31 +143,29 @@ def _referents(objects: list[Any]) -> list[Any]:
     found = gc.get_referents(*objects)
     todo, seen = found, set[int]()
     while todo:
-        loose = [o for o in todo if type(o) in _CONTAINERS and id(o) not in seen and not gc.is_tracked(o)]
+        loose = [o for o in todo if (type(o) is dict or type(o) is tuple) and id(o) not in seen and not gc.is_tracked(o)]
         seen.update(map(id, loose))
         todo = gc.get_referents(*loose)
         found += todo
     return found
 
 
-_CONTAINERS: Final = frozenset((dict, tuple))
-
-
-def _sort(objects: list[Any], kinds: dict[type, Any], arrays: dict[int, Any], tensors: dict[int, Any]) -> None:
-    into: dict[type, dict[int, Any]] = {}
-    for kind in set(map(type, objects)):
-        known = kinds.get(kind, False)
+def _sort(objects: list[Any], kinds: dict[int, Any], arrays: dict[int, Any], tensors: dict[int, Any]) -> None:
+    into: dict[int, dict[int, Any]] = {}
+    # by their ids: a metaclass may have a hash of its own, or none
+    for mark, kind in {id(kind): kind for kind in map(type, objects)}.items():
+        known = kinds.get(mark, False)
         if known is False:
             line = type.mro(kind) if kind is type else kind.__mro__
-            known = kinds[kind] = np.ndarray if np.ndarray in line else torch.Tensor if torch.Tensor in line else None
+            known = kinds[mark] = np.ndarray if np.ndarray in line else torch.Tensor if torch.Tensor in line else None
         if known is not None:
-            into[kind] = arrays if known is np.ndarray else tensors
+            into[mark] = arrays if known is np.ndarray else tensors
     if into:
-        for one in [o for o in objects if type(o) in into]:
-            into[type(one)][id(one)] = one
+        for one in [o for o in objects if id(type(o)) in into]:
+            into[id(type(one))][id(one)] = one
 
 
-def _follow(array: Any, kinds: dict[type, Any], arrays: dict[int, Any], tensors: dict[int, Any]) -> None:
+def _follow(array: Any, kinds: dict[int, Any], arrays: dict[int, Any], tensors: dict[int, Any]) -> None:
     """Arrays behind an array: its base, and what an array of objects holds."""
     todo = [array]
     while todo:

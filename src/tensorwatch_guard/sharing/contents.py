@@ -348,7 +348,12 @@ class Contents:
         if self._pid != os.getpid():  # forked while another thread looked: that thread is not here
             self._pid = os.getpid()
             self._lock = threading.Lock()
-        return self._lock.acquire(timeout=_WAIT_S)
+        if self._lock.acquire(timeout=_WAIT_S):
+            return True
+        if self._looking:
+            return False
+        self._lock = threading.Lock()  # a signal handler raised right behind somebody's acquire: nobody will release it
+        return self._lock.acquire(blocking=False)
 
     def _leave(self) -> None:
         self._looking = 0

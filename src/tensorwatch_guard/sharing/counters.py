@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..words import Writer
 from .ledger import Alias
+from .moments import tick
 from .nursery import Newborn
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ class Counters:
             self.wrote(ledger, piece, low, high)
         self.movers = frozenset(movers) if movers else None
         return moved, known
+
+    def asked_of_one(self, piece: Piece) -> None:
+        """One write is asked for, of perhaps several since the counters were noted: of the others nothing else tells."""
+        if any(one.probe is not None and one.probe._version > one.version + 1 for one in piece.witnesses):
+            piece.torch_again = tick()
 
     def wrote(self, ledger: Ledger, shared: Shared, low: int, high: int) -> None:
         """Torch wrote, and the counters of what overlaps did not move."""

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from tensorwatch_guard.words import Region
+from tensorwatch_guard.words import Region
 
+if TYPE_CHECKING:
     Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 Buffer = bytes | bytearray | memoryview
@@ -48,6 +48,32 @@ class Span(Protocol):
     def before(self) -> bytes | None: ...
     @property
     def after(self) -> bytes | None: ...
+
+
+MOST_RUNS: Final = 256
+"""Stretches of written elements that are told apart; where there are more, all between the first and the last counts."""
+
+
+def written(region: Region, change: Span | None) -> list[Region]:
+    """The stretches of memory that were written, in whole elements; all of the region where nobody knows.
+
+    Bytes that were written with the value they had are left out, except where only the span is known.
+    """
+    if change is None:
+        return [region]
+    low, size = region.address + change.first, region.itemsize
+    nbytes = change.last - change.first
+    if change.before is not None and change.after is not None and not nbytes % size:
+        old, new = (np.frombuffer(one, np.uint8).reshape(-1, size) for one in (change.before, change.after))
+        differs = np.flatnonzero((old != new).any(axis=1))
+        breaks = np.flatnonzero(np.diff(differs) > 1) + 1
+        if len(differs) and len(breaks) < MOST_RUNS:
+            return [_stretch(low + int(run[0]) * size, len(run) * size) for run in np.split(differs, breaks)]
+    return [_stretch(low, nbytes)]
+
+
+def _stretch(address: int, nbytes: int) -> Region:
+    return Region(address, nbytes, (nbytes,), (1,), 1, "uint8")
 
 
 class Axis(NamedTuple):

@@ -7,11 +7,13 @@ site is followed from A to B, the line is named, then everything rests again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..sites import NOWHERE, Trail
 from ..words import Change, Write, Writer, WrittenBy
 from .attention import EVERYWHERE, Attention
+from .cases import LOOKS_AGAIN, PATIENCE, Case
 from .following import Following
 from .ledger import Alias, Piece
 from .moments import BEGIN, END, Stamp, moment_of
@@ -21,77 +23,17 @@ if TYPE_CHECKING:
 
     from .moments import Moment, Mutation
 
-TURNS: Final = 3
-"""Turns of a loop in which an interval is followed before it is given up."""
-PATIENCE: Final = 1000
-"""Looks for which an interval's return is waited for with open eyes, and an armed interval's end: it may never come."""
 MOST_CASES: Final = 200
 MOST_EXPLAINED: Final = 64
 """Exact writes of one piece that are kept in mind until its contents have been compared."""
 MOST_EVENTS: Final = 20
 """Writes told of one interval before following rests."""
-DOUBTS: Final = 4
-"""So many times memory is followed from where it is handed out to a backward that may have used new values."""
-MOST_LINES: Final = 4
-"""Lines of one interval that are looked for: a helper that is called twice in a turn has the same ends for two of them."""
-IDLE: Final = 4
+MOST_AGAIN: Final = 64
+AGAIN_GRACE_NS: Final = 30_000_000
+AGAIN_SHARE: Final = 0.01
+"""Of the time that a program runs, and what short ones may spend: on following known intervals once more."""
 NEWS: Final = 3
 """So many times an interval is news; one that was found more often and has no line keeps boundaries awake."""
-
-
-class Case:
-    """One interval in which memory of one site was written: followed until its line is named, or given up."""
-
-    __slots__ = (
-        "again", "armed", "armed_at", "doubts", "events", "from_key", "idle", "kind", "lines", "named", "patience",
-        "places", "seen", "site", "to_key", "turns", "writers",
-    )  # fmt: skip
-
-    def __init__(
-        self, site: tuple[object, ...], kind: tuple[str, int], from_key: tuple[object, ...], to_key: tuple[object, ...]
-    ) -> None:
-        self.site = site
-        self.kind = kind
-        self.from_key = from_key
-        self.to_key = to_key
-        self.places = (site, from_key[:-1], to_key[:-1])
-        """Keys of trails: the events there must be known in full while it keeps awake."""
-        self.turns = TURNS
-        self.events = 0
-        self.armed = False
-        self.armed_at = 0
-        """Serial number of the event: of several looks in its course (each newborn that is adopted has one) none is a turn."""
-        self.named = False
-        self.lines: set[object] = set()
-        """Those it was named by. After a new one it is followed"""
-        self.again = 0
-        """so many times more, not counting"""
-        self.idle = 0
-        """turns without a write, so many of them."""
-        self.doubts = DOUBTS
-        self.writers: set[Writer] = set()
-        """Who wrote in the lines it was named by."""
-        self.seen = 0
-        self.patience = PATIENCE
-
-    @property
-    def keeps_awake(self) -> bool:
-        """Whether aliases must go the long way for it."""
-        return self.armed or (self.waits and self.patience > 0)
-
-    @property
-    def waits(self) -> bool:
-        """Whether it is to be followed when it begins again."""
-        return self.turns > 0 and (not self.named or self.again > 0)
-
-    def name(self, line: object, writer: Writer) -> None:
-        """A line wrote in it."""
-        self.named = True
-        self.writers.add(writer)
-        self.events += 1
-        if line not in self.lines and len(self.lines) < MOST_LINES:
-            self.lines.add(line)
-            self.again, self.idle, self.turns = 1, IDLE, max(self.turns, 1)
 
 
 def _kind_of(piece: Piece) -> tuple[str, int]:
@@ -126,7 +68,7 @@ class Escalation:
         attention: Attention,
         pieces: Callable[[], Mapping[int, Piece]],
         tell: Callable[[Piece, Write, tuple[tuple[Any, ...], ...]], Mutation | None],
-        writer_of: Callable[[int, CodeType | None, Mapping[int, int]], WrittenBy | None],
+        writer_of: Callable[[Change, CodeType | None, Mapping[int, int]], WrittenBy | None],
         seen: Callable[[int], Stamp | None],
     ) -> None:
         self._attention = attention
@@ -136,6 +78,8 @@ class Escalation:
         self._tell = tell
         self._writer_of = writer_of
         self._seen = seen
+        self._started = perf_counter_ns()
+        self._again_ns = self._again_since = 0
         self.serial = 0
         """Of the look at which exact writes are told: they were written before it."""
         self.following: Following | None = None
@@ -160,17 +104,20 @@ class Escalation:
         if self._mode == "exact":
             attention.awake, attention.places = True, EVERYWHERE
             return
-        awake = [case for case in self._cases.values() if case.keeps_awake]
+        awake = [case for case in list(self._cases.values()) if case.keeps_awake]
         if awake != self._awake:
             self._awake = awake
             attention.places = frozenset(place for case in awake for place in case.places)
         attention.awake = bool(awake)
+        if self._again_since and not awake:
+            self._again_ns += perf_counter_ns() - self._again_since
+            self._again_since = 0
 
     # -- called by the engine ------------------------------------------------------------------------------------------
 
     def shared(self, alias: Alias, moment: Moment) -> None:
         """A new alias: exact mode follows it at once, auto mode while its site's interval is armed."""
-        if self.mode == "exact" or any(case.armed and case.site == alias.trail.key for case in self._cases.values()):
+        if self.mode == "exact" or any(case.armed and case.site == alias.trail.key for case in list(self._cases.values())):
             self._follow(alias.piece)
 
     def before_look(self, moment: Moment) -> None:
@@ -199,7 +146,7 @@ class Escalation:
         if self.mode != "auto" or not self._cases:
             return
         key = moment.key
-        for case in self._cases.values():
+        for case in list(self._cases.values()):
             case.patience -= case.patience > 0
             if case.armed and case.events >= MOST_EVENTS:
                 self._disarm(case)
@@ -215,7 +162,7 @@ class Escalation:
 
     def begins_at(self, key: tuple[object, ...]) -> bool:
         """Whether an interval that was waited for may begin here: what is young has to be known by then."""
-        return any(_is_at(key, case.from_key) and case.waits for case in self._cases.values())
+        return any(_is_at(key, case.from_key) and case.waits for case in list(self._cases.values()))
 
     def explains(self, piece: Piece, change: Change, since: Moment) -> list[Mutation] | None:
         """The writes by page among the exact ones that account for a difference in contents since then.
@@ -246,9 +193,16 @@ class Escalation:
                 if key not in self._cases and len(self._cases) < MOST_CASES and mutation.before.trail is not NOWHERE:
                     self._cases[key] = Case(*key)
                     self._rethink()
-                if key in self._cases:
-                    self._cases[key].seen += 1
+            self._again(keys, mutation.piece)
         return keys
+
+    def _again(self, keys: tuple[tuple[Any, ...], ...], piece: Piece) -> None:
+        """Memory was written in these once more."""
+        few = len(piece.aliases) <= MOST_AGAIN >= len(self._pieces())  # of many each line of a turn would cost 0.1 ms and more
+        may = few and self._again_ns <= AGAIN_GRACE_NS + AGAIN_SHARE * (perf_counter_ns() - self._started)
+        if any([self._cases[key].found(looks_again=may) for key in keys if key in self._cases]):  # noqa: C419 - each is counted
+            self._again_since = self._again_since or perf_counter_ns()
+            self._rethink()
 
     def is_news(self, keys: tuple[tuple[Any, ...], ...]) -> bool:
         """Whether one of these intervals, by what ``found`` named them, was not found often yet."""
@@ -257,10 +211,12 @@ class Escalation:
     def knows(self, mutation: Mutation) -> tuple[tuple[Any, ...], ...]:
         """The intervals of the same memory that were named by a line, if that can have been this write's, too."""
         sites, kind, who = {alias.trail.key for alias in mutation.aliases}, _kind_of(mutation.piece), mutation.writer
-        return tuple(
-            key for key, case in self._cases.items()
+        known = tuple(
+            key for key, case in list(self._cases.items())
             if case.named and case.site in sites and case.kind == kind and (who == "unknown" or who in case.writers)
         )  # fmt: skip
+        self._again(known, mutation.piece)
+        return known
 
     def doubt(self, mutation: Mutation, used_at: Trail) -> None:
         """Backward may have used what was written somewhere between two events: a line alone has no place in autograd's order.
@@ -284,8 +240,8 @@ class Escalation:
         """Whether nothing is followed, and for all memory that was written more than a few times some line is known."""
         if self.mode != "auto" or self._attention.awake:
             return False
-        known = {(case.site, case.kind) for case in self._cases.values() if case.named}
-        return all(case.seen <= NEWS or (case.site, case.kind) in known for case in self._cases.values())
+        known = {(case.site, case.kind) for case in list(self._cases.values()) if case.named}
+        return all(case.seen <= NEWS or (case.site, case.kind) in known for case in list(self._cases.values()))
 
     def gone(self, piece: Piece) -> None:
         """Its memory is about to go."""
@@ -309,7 +265,7 @@ class Escalation:
         sites, kind = {alias.trail.key for alias in piece.named}, _kind_of(piece)
         key, last = moment.key, moment_of(self._seen(piece.key)).key
         found = []
-        for name, case in self._cases.items():
+        for name, case in list(self._cases.items()):
             if not case.armed or case.site not in sites or case.kind != kind:
                 continue
             if _is_at(key, case.to_key) or _is_at(last, case.from_key):
@@ -325,7 +281,7 @@ class Escalation:
     def _arm(self, case: Case) -> None:
         case.turns -= 1
         case.again -= case.named
-        case.events, case.patience = 0, PATIENCE
+        case.events, case.patience = 0, LOOKS_AGAIN if case.named else PATIENCE
         case.armed = True
         self._rethink()
         for piece in list(self._pieces().values()):
@@ -341,7 +297,7 @@ class Escalation:
             case.again, case.turns = 1, max(case.turns, 1)
         if self.following is None:
             return
-        still = {other.site for other in self._cases.values() if other.armed}
+        still = {other.site for other in list(self._cases.values()) if other.armed}
         for piece in list(self._pieces().values()):
             if not any(alias.trail.key in still for alias in piece.named):
                 self.following.unwatch(piece.key)

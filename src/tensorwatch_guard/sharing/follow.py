@@ -18,7 +18,7 @@ import weakref
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
-from tensorwatch_guard.words import Write
+from tensorwatch_guard.words import Change, Write
 
 from . import suspects
 from .at_once import other_frames
@@ -55,9 +55,9 @@ class LineFollower:
     def __init__(self) -> None:
         self.why: str | None = None
         self.also: Callable[[], None] | None = None
-        self.writer_of: Callable[[int, CodeType | None, Mapping[int, int]], WrittenBy | None] | None = None
-        """Asked right after a write, with the code of its line and how often each piece's owner is held by this very look.
-        None where nobody else has the memory. Must take no lock."""
+        self.writer_of: Callable[[Change, CodeType | None, Mapping[int, int]], WrittenBy | None] | None = None
+        """Asked right after a write, with what was written, the code of its line, and how often each piece's owner is held by
+        this very look. None where nobody else has the memory. Must take no lock."""
         self._seen = SeenWrites()
         self.more = self._seen.more
         self.errors: list[str] = []
@@ -300,20 +300,22 @@ class LineFollower:
                 place, thread = culprit.place(), suspects.thread_name(culprit.thread)
             if exact and culprit.thread == get_ident():
                 sequence = _sequence()
-            asked = self._writer(key, culprit.code)
+            asked = self._writer(Change(key, first, last, before, after), culprit.code)
             writer, known_to = asked or ("unknown", None)
             self._seen.add(
                 Write(
                     key, first, last, before, after, place, thread, writer, exact, among, "lines", sequence,
-                    asked is None, known_to,
+                    asked is None, known_to, ident=culprit.thread,
                 )
             )
             self._want_columns(culprit.code, culprit.line)
 
-    def _writer(self, key: int, code: CodeType | None) -> WrittenBy | None:
+    def _writer(self, change: Change, code: CodeType | None) -> WrittenBy | None:
         try:
-            return self.writer_of(key, code, self._pieces.held) if self.writer_of is not None else ("unknown", None)
-        except Exception:  # the write itself must not be lost
+            return self.writer_of(change, code, self._pieces.held) if self.writer_of is not None else ("unknown", None)
+        except Exception as error:  # the write itself must not be lost
+            if is_foreign(error):
+                raise
             return "unknown", None
 
     def _want_columns(self, code: CodeType | None, line: int) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from threading import get_ident
 from typing import TYPE_CHECKING, Final
 
-from ..words import Write, WrittenBy
+from ..words import Change, Write, WrittenBy
 from . import lines, pages
 from .graph import sequence_number
 from .kernel import PAGE
@@ -38,7 +38,7 @@ _LOG: Final = 0
 class Following:
     """The followers of one session, started when the first piece is watched."""
 
-    def __init__(self, writer_of: Callable[[int, CodeType | None, Mapping[int, int]], WrittenBy | None]) -> None:
+    def __init__(self, writer_of: Callable[[Change, CodeType | None, Mapping[int, int]], WrittenBy | None]) -> None:
         self._lines: LineFollower = lines.make()
         self._lines.writer_of = writer_of
         self._pages: PageFollower | None = None

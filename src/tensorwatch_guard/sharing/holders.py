@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import torch
 
 from .census import overlapping
+from .differences import written
 from .ledger import Alias, Piece
 from .onlookers import Onlookers
 from .owners import ArrayOwner, Lender, LentOwner, last_array
 
 if TYPE_CHECKING:
-    from ..words import Region, Writer
+    from ..words import Change, Region, Writer
     from .writes import Writes
 
 MOST_KIN: Final = 256
@@ -70,12 +71,14 @@ class Holders:
             return self._is_exported(alias)
         return self._lender_held(alias)
 
-    def other_side_held(self, alias: Alias, writer: Writer = "unknown", held: Mapping[int, int] = NOT_HELD) -> bool:
+    def other_side_held(
+        self, alias: Alias, writer: Writer = "unknown", held: Mapping[int, int] = NOT_HELD, change: Change | None = None
+    ) -> bool:
         """Whether somebody but the writer can see a write: the side that did not write has a holder.
 
         ``model(x).numpy()`` leaves an array that nobody shares any more, ``from_numpy(np.ones(3))`` such a tensor. The writer's
         own side may be gone by now: a function returns the tensors and its buffer ends. Also right in the call-back of one
-        side's death. ``held``: how often a look of ours holds each piece's owner just now.
+        side's death. ``held``: how often a look of ours holds each piece's owner just now. ``change``: what was written.
         """
         storage = alias.storage() if alias.storage is not None else None
         if alias.direction == "tensor->buffer":
@@ -83,22 +86,30 @@ class Holders:
         if alias.direction == "tensor->array":
             if storage is None or (writer == "torch" and self._array_seen(alias)):
                 return True
-            return self._tensor_sees(alias, storage)
-        if writer == "numpy" and storage is not None and _tensors_of(storage) > len(self._behind(alias.piece, storage)):
-            return True
+            return bool(self._tensor_sees(alias, storage, change, apart=1))
+        sees = self._tensor_sees(alias, storage, change) if writer == "numpy" and storage is not None else None
+        if sees is not None:
+            return sees
         return self._lender_held(alias, held)
 
     # -- torch's side --------------------------------------------------------------------------------------------------
 
-    def _tensor_sees(self, alias: Alias, storage: Any) -> bool:
-        """Whether a tensor that does not only stand behind an array sees the memory of one that was handed out."""
+    def _tensor_sees(self, alias: Alias, storage: Any, change: Change | None, *, apart: int = 0) -> bool | None:
+        """Whether a tensor that does not only stand behind an array sees what was written, or nobody can say; None without any.
+
+        ``apart``: so many there are at least that only stand behind one.
+        """
         behind, holders = self._behind(alias.piece, storage), _tensors_of(storage)
-        if holders <= max(len(behind), 1):
-            return False
+        if holders <= max(len(behind), apart):
+            return None
         region = alias.piece.region
-        if region.nbytes >= storage.nbytes():
+        if (region.nbytes if change is None else change.last - change.first) >= storage.nbytes():
             return True
-        return self._onlookers.see((alias.op, *alias.trail.key), storage, region, holders, behind)
+        place = (alias.op, *alias.trail.key)
+        known = self._onlookers.known(place)
+        if known is not None:
+            return known
+        return self._onlookers.see(place, storage, written(region, change), holders, behind)
 
     def _behind(self, piece: Piece, storage: Any) -> set[int]:
         """Tensors that only stand behind arrays of this storage (``array.base``); a region may have several storages."""

@@ -74,7 +74,8 @@ class Piece:
     """One region of memory that is shared, and what hangs on it."""
 
     __slots__ = (
-        "aliases", "dying", "file_backed", "key", "owner", "partial", "region", "told_moved", "torch_wrote", "twins", "written",
+        "aliases", "dying", "file_backed", "key", "owner", "partial", "region", "told_moved", "torch_again", "torch_wrote",
+        "twins", "written",
     )  # fmt: skip
 
     def __init__(self, key: int, region: Region, owner: Owner, file_backed: bool) -> None:
@@ -92,6 +93,8 @@ class Piece:
         self.twins: Sequence[Twin] = ()
         self.torch_wrote = 0
         """The report in which torch was found to have written these bytes through another piece; see ``counters``."""
+        self.torch_again = 0
+        """When a follower that saw one write found the counter moved more than once; see ``counters``."""
 
     def ask(self) -> object | None:
         """The living owner of the memory, MOVED, or None. One alias's storage may go while others still hold the memory."""

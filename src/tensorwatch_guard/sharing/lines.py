@@ -12,13 +12,18 @@ from .follow import LineFollower
 
 __all__ = ["LineFollower", "make"]
 
+# Imported now, not when the first line is followed: a child that is forked amid an import waits for its lock for ever.
+_follower: type[LineFollower]
+if hasattr(sys, "monitoring"):
+    from .monitoring import MonitoringFollower
+
+    _follower = MonitoringFollower
+else:
+    from .settrace import SettraceFollower
+
+    _follower = SettraceFollower
+
 
 def make() -> LineFollower:
     """A follower that has not started: with ``sys.monitoring`` from Python 3.12 on, before that ``sys.settrace``."""
-    if hasattr(sys, "monitoring"):
-        from .monitoring import MonitoringFollower
-
-        return MonitoringFollower()
-    from .settrace import SettraceFollower
-
-    return SettraceFollower()
+    return _follower()

@@ -19,6 +19,7 @@ _JUMPS: Final = frozenset({*dis.hasjrel, *dis.hasjabs, *getattr(dis, "hasjump", 
 _ALWAYS: Final = frozenset(
     {"JUMP_FORWARD", "JUMP_BACKWARD", "JUMP_BACKWARD_NO_INTERRUPT", "JUMP_NO_INTERRUPT", "JUMP_ABSOLUTE"}
 )
+_ENTERING: Final = frozenset({"BEFORE_WITH", "BEFORE_ASYNC_WITH", "SETUP_WITH", "SETUP_ASYNC_WITH", "LOAD_SPECIAL"})
 _LAST: Final = frozenset({"RETURN_VALUE", "RETURN_CONST", "RAISE_VARARGS", "RERAISE"})
 
 
@@ -35,8 +36,9 @@ def goes_round(code: CodeType, first: int, last: int) -> bool:
             before.setdefault(one, []).append(at)
     offsets = list(after)
     first, last = (offsets[bisect_right(offsets, lasti) - 1] for lasti in (first, last))  # a call's may lie in its caches
-    between = _reached(after, after[first], last) & _reached(before, before.get(last, ()), first) & _busy(instructions)
     lines = _lines(code)
+    busy = _busy(instructions) - _leaving(instructions, lines)
+    between = _reached(after, after[first], last) & _reached(before, before.get(last, ()), first) & busy
     low, high = lines.get(first), lines.get(last)
     if low is None or high is None:
         return False
@@ -57,6 +59,15 @@ def _ways(instructions: Sequence[dis.Instruction]) -> dict[int, list[int]]:
 def _busy(instructions: Sequence[dis.Instruction]) -> set[int]:
     """Instructions that may write by what they do: that the head of a loop is passed is no turn of it."""
     return {one.offset for one in instructions if one.opname.startswith(WRITING)}
+
+
+def _leaving(instructions: Sequence[dis.Instruction], lines: Mapping[int, int | None]) -> set[int]:
+    """What leaves a ``with`` block: it stands behind it, but has the line of its head."""
+    entered: dict[int | None, int] = {}
+    for one in instructions:
+        if one.opname in _ENTERING:
+            entered.setdefault(lines.get(one.offset), one.offset)
+    return {one.offset for one in instructions if entered.get(lines.get(one.offset), one.offset) < one.offset}
 
 
 def _reached(ways: Mapping[int, Iterable[int]], begin: Iterable[int], end: int) -> set[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Sequence
 from time import perf_counter_ns, thread_time_ns
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -35,22 +36,24 @@ class Onlookers:
         self._started = perf_counter_ns()
         self._spent_ns = 0
 
-    def see(self, place: _Place, storage: Any, region: Region, holders: int, behind: set[int]) -> bool:
-        """Whether a tensor of ``storage`` sees a byte of ``region``, or some holder cannot be asked.
+    def known(self, place: _Place) -> bool | None:
+        """What is to be answered without another search; None where one may be made."""
+        known = self._known.get(place)
+        return known if known or self._is_spent() else None
+
+    def see(self, place: _Place, storage: Any, regions: Sequence[Region], holders: int, behind: set[int]) -> bool:
+        """Whether a tensor of ``storage`` sees a byte of ``regions``, or some holder cannot be asked.
 
         Args:
             place: where the array was handed out.
             storage: the storage.
-            region: what the array sees.
+            regions: what was written.
             holders: how many tensors hold the storage.
             behind: ids of tensors that only stand behind arrays of it.
         """
-        known = self._known.get(place)
-        if known or (known is not None and self._is_spent()):
-            return known
         started = thread_time_ns()
         with torch._C.DisableTorchFunction():  # tensors of a type of the user's are among those that are asked
-            found = self._known[place] = _seen(storage, region, holders, behind)
+            found = self._known[place] = _seen(storage, regions, holders, behind)
         self._spent_ns += thread_time_ns() - started
         return found
 
@@ -97,7 +100,7 @@ def _exports(storage: Any) -> int:
     return sum(max(use.holders - 1 - use.views, 0) for use in _uses(storage)[0])
 
 
-def _seen(storage: Any, region: Region, holders: int, behind: set[int]) -> bool:
+def _seen(storage: Any, regions: Sequence[Region], holders: int, behind: set[int]) -> bool:
     uses, known = _uses(storage)
     if known < holders:
         return True  # a graph, or C++, has it as well
@@ -105,7 +108,10 @@ def _seen(storage: Any, region: Region, holders: int, behind: set[int]) -> bool:
     for use in uses:
         # its views keep it, it has no name any more
         nobodys = use.views > 0 and use.holders - own <= use.views and use.names <= 1
-        if not nobodys and id(use.tensor) not in behind and overlapping(region_of(use.tensor), region) is not False:
+        if nobodys or id(use.tensor) in behind:
+            continue
+        seen = region_of(use.tensor)
+        if any(overlapping(seen, region) is not False for region in regions):
             return True
     return False
 
@@ -121,7 +127,7 @@ def _keeps_objects() -> bool:
 def _tensors_on(storage: Any) -> list[torch.Tensor]:
     data, found = storage._cdata, []
     kinds = _kinds(torch.Tensor)
-    for one in [one for one in gc.get_objects() if type(one) in kinds]:
+    for one in [one for one in gc.get_objects() if id(type(one)) in kinds]:
         try:
             if one.layout is torch.strided and one.untyped_storage()._cdata == data:
                 found.append(one)
@@ -130,6 +136,6 @@ def _tensors_on(storage: Any) -> list[torch.Tensor]:
     return found
 
 
-def _kinds(kind: type) -> set[type]:
+def _kinds(kind: type) -> set[int]:
     """A type and all that are made of it: to ask each of a hundred thousand objects is dearer."""
-    return {kind}.union(*map(_kinds, kind.__subclasses__()))
+    return {id(kind)}.union(*map(_kinds, type.__subclasses__(kind)))

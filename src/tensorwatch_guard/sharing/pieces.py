@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from ..sites import from_signal_handler
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -318,5 +320,7 @@ def _owner(piece: Piece) -> object | None:
     """What keeps the memory alive; None, too, when the question itself fails: unknown memory is not read."""
     try:
         return piece.hold()
-    except Exception:
+    except Exception as error:
+        if from_signal_handler(error):
+            raise
         return None

@@ -57,7 +57,8 @@ class Verdicts:
                 self._went_so_far(pages, change)
                 continue
             aliases = piece.named
-            if not any(writes.holders.other_side_held(alias, writer) for alias in list(piece.aliases.values())):
+            seen = writes.holders.other_side_held
+            if not any(seen(alias, writer, change=change) for alias in list(piece.aliases.values())):
                 continue  # nobody but the writer has this memory any more
             low, high = piece.region.address + change.first, piece.region.address + change.last
             if lows.get(low, low) >= high or highs.get(high, high) <= low:
@@ -107,7 +108,7 @@ class Verdicts:
         if write.by == "pages" and not any(seen(alias, write.writer) for alias in list(piece.aliases.values())):
             return None  # a line is asked when it writes, a page fault only now
         idents = [thread.ident for thread in threading.enumerate() if thread.name == write.thread]
-        ident = idents[0] or 0 if len(idents) == 1 else 0
+        ident = write.ident or (idents[0] or 0 if len(idents) == 1 else 0)
         serial = self._writes.escalation.serial if self._writes.escalation is not None else 0
         at = Moment(
             Trail(None, -1, None, -1, write.place), ident, write.sequence if write.sequence is not None else -1, 0, serial
@@ -126,25 +127,27 @@ class Verdicts:
         self.tell(told)
         return told
 
-    def writer_now(self, key: int, code: CodeType | None, held: Mapping[int, int]) -> WrittenBy | None:
+    def writer_now(self, change: Change, code: CodeType | None, held: Mapping[int, int]) -> WrittenBy | None:
         """Asked by a follower right after a write, amid a trace function: takes no lock. None: nobody else has the memory.
 
-        ``code``: that of the line that is to blame. ``held``: how often the follower holds each piece's owner just now.
+        ``change``: what was written. ``code``: that of the line that is to blame. ``held``: how often the follower holds each
+        piece's owner just now.
         """
-        piece = self._writes.ledger.pieces.get(key)
+        piece = self._writes.ledger.pieces.get(change.key)
         if piece is None:
             return "unknown", None
         escalation = self._writes.escalation
-        if escalation is not None and escalation.following is not None:
-            escalation.following.versions.recall(piece)
         with torch._C.DisableTorchFunction():  # a mode of the user's may be on in his line
+            self._writes.counters.asked_of_one(piece)
+            if escalation is not None and escalation.following is not None:
+                escalation.following.versions.recall(piece)
             writer, unseen = self._writer(piece, None, START, START, code)
             counters = self._writes.counters
             known_to = frozenset[int]() if unseen else counters.movers
             if known_to and counters.stands_alone(self._writes.ledger, piece):
                 known_to = None
         seen = self._writes.holders.other_side_held
-        if not any(seen(alias, writer, held) for alias in list(piece.aliases.values())):
+        if not any(seen(alias, writer, held, change) for alias in list(piece.aliases.values())):
             return None
         return writer, known_to if writer == "torch" else None
 
@@ -161,6 +164,8 @@ class Verdicts:
         moved, known = writes.counters.moved(writes.ledger, piece, low, high)
         if moved:
             return "torch", False
+        if change is not None and piece.torch_again > before.serial:
+            return "unknown", True
         if change is not None and writes.escalation is not None:
             seen = writes.escalation.writer_of_interval(piece, before)
             if seen is not None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
+from ..sites import from_signal_handler
+
 if TYPE_CHECKING:
     from .ledger import Alias, Piece, Twin
 
@@ -83,8 +85,10 @@ class Versions:
                     self._before, self._now = self._now, _versions(witnesses)
             else:
                 self._before, self._now = self._now, _versions(witnesses)
-        except Exception:  # amid a trace function
+        except Exception as error:  # amid a trace function
             self._before = {}
+            if from_signal_handler(error):
+                raise
         return True
 
     def recall(self, piece: Piece) -> None:
