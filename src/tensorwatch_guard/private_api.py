@@ -65,7 +65,7 @@ PRIVATE: Final[tuple[PrivateName, ...]] = (
         "torch._C._storage_Use_Count", "sharing/holders.py", "an alias counts as live while its memory lives"
     ),
     PrivateName("torch._C._data_address", "sharing/addresses.py", "data_ptr(), which makes a lazy clone copy"),
-    PrivateName("torch._C._FunctionBase", "sharing/graph.py", "stale values of custom autograd functions are a fault"),
+    PrivateName("torch._C._FunctionBase", "sharing/saved.py", "stale values of custom autograd functions are a fault"),
     PrivateName(
         "torch.Tensor._use_count", "sharing/data_views.py", "each .data and each fused step is remembered, saved or not"
     ),
@@ -125,6 +125,9 @@ PRIVATE: Final[tuple[PrivateName, ...]] = (
     ),
     PrivateName(
         "torch._subclasses.fake_tensor.FakeTensor", "current.py", "fake tensors are seen as real ones"
+    ),
+    PrivateName(
+        "torch._C._distributed_c10d.ProcessGroup", "probes/silent_writes.py", "what collectives write is put to NumPy"
     ),
     PrivateName("sys._current_frames", "sharing/at_once.py", "lines are not followed"),
     PrivateName("threading._dangling", "sharing/page_writes.py", "threads are named by number"),

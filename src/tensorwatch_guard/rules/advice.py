@@ -193,7 +193,7 @@ def _mutation(rule: Rule, finding: Finding) -> str:
     order = copy_of(began.site, began.origin)
     in_place = written_in_place(finding)
     writer = finding.details.get("writer")
-    if in_place and _short(in_place[1]):
+    if in_place and _short(in_place[1]) and (writer == "torch" or began.origin is None):
         name, sign = in_place.groups()
         return f"copy where it is shared: {order}; or do not write in place: {name} = {name} {sign} ..."
     if ".numpy(" not in _text(began.site) or began.origin is not None:
