@@ -48,6 +48,8 @@ OWNERS: tuple[Any, ...] = (
     torch.storage,
     torch.UntypedStorage,
     torch.TypedStorage,
+    torch.amp.GradScaler,
+    torch.distributed.ProcessGroup,
     torch.multiprocessing,
     sys.modules["torch.multiprocessing.reductions"],
     torch.utils.dlpack,

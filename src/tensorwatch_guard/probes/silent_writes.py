@@ -37,8 +37,9 @@ def _itself(instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
 
 
 def _gradients(instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterable[Any]:
-    optimizer = args[0] if args else kwargs["optimizer"]
-    return [parameter.grad for group in optimizer.param_groups for parameter in group["params"]]
+    optimizer = args[0] if args else kwargs.get("optimizer")
+    groups = getattr(optimizer, "param_groups", ())  # of anything else PyTorch says what it thinks
+    return [parameter.grad for group in groups for parameter in group["params"]]
 
 
 def _received(instance: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterable[Any]:

@@ -51,6 +51,8 @@ BURST_NS: Final = 10_000_000
 """Unused time is saved up to this, so no look takes longer."""
 _UNSETTLED: Final = 64
 _WAIT_S: Final = 0.05
+_MOST_IN_VAIN: Final = 20
+"""Such waits in a row, for a lock that nobody says he holds, after which it is taken for lost."""
 
 # A slice of a view of "all memory" costs half of PyMemoryView_FromMemory, where ctypes converts three arguments.
 _everything: Final = (ctypes.c_char * (1 << (46 if ctypes.sizeof(ctypes.c_void_p) == 8 else 30))).from_address
@@ -115,6 +117,7 @@ class Contents:
         self._unheld: set[int] = set()
         self._lock = threading.Lock()
         self._looking = 0
+        self._in_vain = 0
         self._pid = os.getpid()
 
     # -- coming and going ----------------------------------------------------------------------------------------------
@@ -350,11 +353,14 @@ class Contents:
             self._lock = threading.Lock()
         if self._lock.acquire(timeout=_WAIT_S):
             return True
-        if self._looking:
+        self._in_vain = 0 if self._looking else self._in_vain + 1
+        if self._in_vain < _MOST_IN_VAIN:
             return False
+        self._in_vain = 0
         self._lock = threading.Lock()  # a signal handler raised right behind somebody's acquire: nobody will release it
         return self._lock.acquire(blocking=False)
 
     def _leave(self) -> None:
         self._looking = 0
+        self._in_vain = 0
         self._lock.release()

@@ -209,7 +209,7 @@ class Escalation:
         return any(key not in self._cases or self._cases[key].seen <= NEWS for key in keys)
 
     def knows(self, mutation: Mutation) -> tuple[tuple[Any, ...], ...]:
-        """The intervals of the same memory that were named by a line, if that can have been this write's, too."""
+        """The intervals of the same memory that were named by a line, if this write can be theirs: it counts there."""
         sites, kind, who = {alias.trail.key for alias in mutation.aliases}, _kind_of(mutation.piece), mutation.writer
         known = tuple(
             key for key, case in list(self._cases.items())
