@@ -1,5 +1,6 @@
 """A process that has imported PyTorch and the guard once and forks a child for each command, so that a case does not pay.
 
+PyTorch imports its compiler at a program's first optimizer step, which takes a second: it is imported here too.
 ``python -m judging.forkserver`` reads one JSON object a line (``arguments`` for ``python -m tensorwatch_guard``,
 ``folder`` to run in, ``seconds`` at most) and answers with one (``code``, ``stdout``, ``stderr``). The guard's modules
 are imported by then; a child is the first that enters one. `ForkServer` is the other end.
@@ -7,6 +8,7 @@ are imported by then; a child is the first that enters one. `ForkServer` is the 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -15,8 +17,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 TESTS = Path(__file__).resolve().parent.parent
 
@@ -32,7 +35,24 @@ def _become(order: dict[str, Any], output: tuple[int, int]) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     sys.argv = ["tensorwatch_guard", *order["arguments"]]
     sys.path[:] = [entry for entry in sys.path if entry != str(TESTS)]
-    runpy.run_module("tensorwatch_guard", run_name="__main__", alter_sys=True)
+    code = 0
+    try:
+        runpy.run_module("tensorwatch_guard", run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else bool(ended.code)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End as an interpreter does, but do not take PyTorch's modules apart: in a fork this copies all their memory."""
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def _wait(child: int, seconds: float) -> int:
@@ -54,6 +74,7 @@ def main() -> None:
     """Serve orders until the other end closes."""
     import numpy as np  # noqa: F401
     import torch
+    import torch._dynamo
     import torch.utils.data
 
     import tensorwatch_guard.guard  # imported, not entered: its modules are a fifth of a second
