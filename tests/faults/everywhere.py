@@ -238,6 +238,8 @@ def main(error: str, guards: int, part: int, parts: int) -> dict[str, Any]:
         if isinstance(one, FunctionType) and one.__code__.co_filename.startswith(HERE):
             functions.setdefault(target_of(one.__code__), []).append(one)
     wanted = run()
+    gc.collect()
+    gc.freeze()  # the guard looks through all objects for the program's tensors, a thousand times: not through PyTorch's own
     done: set[tuple[Target, str]] = set()
     problems: dict[str, str] = {}
     broken = 0
