@@ -130,7 +130,10 @@ def main(arguments: list[str]) -> int:
         alone = "," not in modes
         if alone or os.fork() == 0:
             _tell(mode, programs, Path(folder) / f"{mode}.json")
-            return 0
+            if alone:
+                return 0
+            sys.stdout.flush()
+            os._exit(0)  # to take PyTorch's modules apart would copy all their memory
         if os.wait()[1]:
             return 1
     return 0
