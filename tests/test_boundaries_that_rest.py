@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from process_runs import SOURCE, launch
 from tensorwatch_guard import GuardViolation, Report, guard
 
 QUIET = 3000
@@ -22,6 +23,8 @@ QUIET = 3000
 MANY = 600
 KNOWN = 4000
 """Steps of that case before something new is written."""
+MOST_FOLLOWED = 80
+EXAMPLES = Path(__file__).parent.parent / "examples"
 AFTERWARDS = 20
 """Steps after the first find: graphs are searched for as long as their own share of time lasts, see ``hazards.py``."""
 
@@ -103,6 +106,28 @@ def test_what_is_known_by_its_line_keeps_nobody_awake(machine: str, tmp_path: Pa
     assert known.count < known.last_step  # but not at each step
     assert len(found.mutations) == 2  # what began late is told, in sharp or in vague words
     assert any("passed over" in notice.text for notice in found.notices)
+
+
+FOLLOWED_STEPS = """
+import contextlib, io, sys
+import train_digits
+from tensorwatch_guard import guard
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+train_digits.EPOCHS, followed = 60, []
+register_optimizer_step_post_hook(lambda *_: followed.append(sys.gettrace() is not None))
+with guard(report=False), contextlib.redirect_stdout(io.StringIO()):
+    train_digits.main()
+print(sum(followed[len(followed) // 6:]))
+"""
+
+
+def test_no_line_is_followed_from_one_look_that_rests_to_the_next() -> None:
+    """Of a thousand steps few run under a trace function: those in which a known interval is looked through once more."""
+    paths = os.pathsep.join([str(SOURCE), str(EXAMPLES)])
+    ended = launch([sys.executable, "-W", "ignore", "-c", FOLLOWED_STEPS], PYTHONPATH=paths)
+    assert ended.returncode == 0, ended.stderr
+    assert int(ended.stdout) <= MOST_FOLLOWED
 
 
 def test_a_guard_that_does_not_look_has_passed_over_nothing() -> None:

@@ -59,7 +59,8 @@ class Explained(NamedTuple):
 class Escalation:
     """Decides what is followed and when.
 
-    ``pieces`` gives the live pieces, ``tell`` gets each exact write with its piece, ``seen`` says when one was last compared.
+    ``pieces`` gives the live pieces, ``tell`` gets each exact write with its piece, ``seen`` says when one was last compared,
+    ``hold`` hears whether auto mode follows something now.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Escalation:
         tell: Callable[[Piece, Write, tuple[tuple[Any, ...], ...]], Mutation | None],
         writer_of: Callable[[Change, CodeType | None, Mapping[int, int]], WrittenBy | None],
         seen: Callable[[int], Stamp | None],
+        hold: Callable[[bool], None],
     ) -> None:
         self._attention = attention
         self._mode = mode
@@ -78,6 +80,7 @@ class Escalation:
         self._tell = tell
         self._writer_of = writer_of
         self._seen = seen
+        self._hold = hold
         self._started = perf_counter_ns()
         self._again_ns = self._again_since = 0
         self.serial = 0
@@ -109,6 +112,7 @@ class Escalation:
             self._awake = awake
             attention.places = frozenset(place for case in awake for place in case.places)
         attention.awake = bool(awake)
+        self._hold(any(case.armed for case in awake))
         if self._again_since and not awake:
             self._again_ns += perf_counter_ns() - self._again_since
             self._again_since = 0

@@ -31,6 +31,8 @@ MOST_NS: Final = 5_000_000
 """Unused time is saved up to this."""
 RESERVE_NS: Final = 200_000
 """Kept for the boundaries that come first."""
+AROUND_NS: Final = 8_000
+"""What a look costs beyond itself: the way to it and back, and what it has put out of the processor's caches."""
 MOST_AT_ONCE_NS: Final = 500_000
 """More than this was no look of ours: somebody else had the processor."""
 
@@ -39,8 +41,8 @@ class Pace:
     """A share of wall time, spent by the looks of boundaries. ``until`` and ``until_first`` are on ``perf_counter_ns``."""
 
     __slots__ = (
-        "_asked", "_credit", "_for_good", "_last", "_looks", "_share", "early_ns", "eased", "last_rest", "may_rest_again",
-        "rested", "until", "until_first", "woken",
+        "_asked", "_credit", "_for_good", "_held", "_last", "_looks", "_share", "early_ns", "eased", "last_rest",
+        "may_rest_again", "rested", "until", "until_first", "woken",
     )  # fmt: skip
 
     def __init__(self, share: float) -> None:
@@ -63,7 +65,7 @@ class Pace:
         """The serial number of the event from which on nothing rests."""
         self.may_rest_again: Callable[[], bool] = bool
         """Whether all that was found is known by its line; asked once nothing new was found for a while."""
-        self._for_good = False
+        self._for_good = self._held = False
         self._looks = 0
         self._asked = 0
         """When a boundary was told to look, until it has: on its way to the user's line it spends time, too."""
@@ -97,8 +99,10 @@ class Pace:
         if self._credit < MOST_NS:
             self._credit = min(self._credit + self._share * (now - self._last), MOST_NS)
         self._last = now
-        self._credit -= min(nanoseconds, MOST_AT_ONCE_NS)
-        if self._credit < RESERVE_NS and self._share > 0 and (self.woken == NEVER or self._rests_again()):
+        self._credit -= min(nanoseconds + AROUND_NS, MOST_AT_ONCE_NS)
+        if self._held or self._credit >= RESERVE_NS or self._share <= 0:
+            return
+        if self.woken == NEVER or self._rests_again():
             missing = RESERVE_NS - self._credit
             self.eased = True
             self.until = now + int(missing / self._share)
@@ -116,6 +120,12 @@ class Pace:
         self.woken, self.eased = min(self.woken, tick()), False
         self.until = self.until_first = 0
         self._credit = max(self._credit, float(AWAKE_NS))
+
+    def hold(self, held: bool) -> None:
+        """While writes are followed, each line costs more than a look: the boundary at which that ends is not passed over."""
+        self._held = held
+        if held:
+            self.until = self.until_first = 0
 
     def stay_awake(self) -> None:
         """Everything is to be seen: from now on nothing rests."""

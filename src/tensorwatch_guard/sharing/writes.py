@@ -83,7 +83,7 @@ class Writes:
         if self.escalation is None:
             self.escalation = Escalation(
                 mode, self.attention, lambda: self.ledger.pieces, self.verdicts.exact, self.verdicts.writer_now,
-                self.contents.seen,
+                self.contents.seen, self.pace.hold,
             )
             self.pace.may_rest_again = self.escalation.has_settled
         else:
