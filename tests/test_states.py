@@ -61,6 +61,21 @@ def test_an_error_is_raised_before_anything_is_loaded() -> None:
     assert all(torch.equal(value, before[name]) for name, value in other.state_dict().items())
 
 
+@pytest.mark.parametrize("fused", [False, True], ids=["counted", "fused"])
+def test_a_state_that_many_steps_have_left_alone_is_not_forgotten(fused: bool) -> None:
+    frozen, first = _made(fused=fused)
+    trained, optimizer = _made()
+    with guard(report=False) as g:
+        kept = frozen.state_dict()
+        for _ in range(200):
+            _step(trained, optimizer)
+        _step(frozen, first)
+        torch.save(kept, io.BytesIO())
+    (mutation,), (hazard,) = g.report.mutations, g.report.hazards
+    assert hazard.rule == "TWG506"
+    assert mutation.details["exact"] is fused  # a step whose writes no counter tells is looked at by itself
+
+
 def test_written_elsewhere_than_in_a_step_is_an_interval() -> None:
     model, _ = _made()
     with guard(report=False) as g:

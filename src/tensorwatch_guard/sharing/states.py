@@ -26,6 +26,8 @@ MOST_TENSORS: Final = 50_000
 """In all states that are kept: of each an entry of a hundred bytes or two. Then the oldest states are forgotten."""
 MOST_LEFT: Final = 64
 """States that are dead and whose tensors may live on; then the oldest are forgotten."""
+MOST_LOOKS: Final = 64
+"""Steps after which a state is looked at: mostly the first one writes it."""
 DEEPEST: Final = 4
 """Containers within containers in which a state is looked for."""
 
@@ -34,7 +36,7 @@ class State:
     """One state dict that somebody may keep."""
 
     __slots__ = (
-        "after", "at", "before", "exact", "last", "name", "nbytes", "probes", "ref", "step", "tensors", "versions",
+        "after", "at", "before", "exact", "last", "looks", "name", "nbytes", "probes", "ref", "step", "tensors", "versions",
     )  # fmt: skip
 
     def __init__(self, ref: weakref.ref[Any], at: Trail, state: Mapping[str, Any]) -> None:
@@ -53,6 +55,8 @@ class State:
         """In which it was found."""
         self.name = ""
         """The first entry that was written."""
+        self.looks = 0
+        """After steps, that found it unwritten."""
         self.probes = _probes(state, self.versions)
 
     def written(self, addresses: Collection[int]) -> str | None:
@@ -133,6 +137,8 @@ class States:
         """States that are dead, by themselves, the newest last."""
         self.unwritten: dict[int, State] = {}
         """Those of both that are still as they were taken: only these are looked at. By themselves, too."""
+        self._quiet: dict[int, State] = {}
+        """Those among them that were so many steps later: looked at when they are used. The model may be gone, or frozen."""
         self._tensors = 0
         self.forgotten = 0
         """States that somebody may keep still, and nobody looks for any more."""
@@ -183,23 +189,34 @@ class States:
 
     def _forget(self, state: State) -> None:
         self.unwritten.pop(id(state), None)
+        self._quiet.pop(id(state), None)
         self._left.pop(id(state), None)
         self._tensors -= state.tensors
 
     def look(self, at: Trail, *, after_step: bool = False, addresses: Collection[int] = ()) -> None:
         """See which were written. ``after_step``: the last look was right before the step that has just ended at ``at``."""
+        if addresses:
+            self._wake()  # no counter will tell of it later
         for key, state in list(self.unwritten.items()):
             name = state.written(addresses)
             if name is None:
                 state.last = at
+                state.looks += after_step
+                if state.looks > MOST_LOOKS and not addresses and self.unwritten.pop(key, None) is not None:
+                    self._quiet[key] = state
             else:
                 self.unwritten.pop(key, None)
                 state.name, state.before, state.after = name, state.last, at
                 state.exact = after_step and state.last.key == at.key
                 state.step = self._step()
 
+    def _wake(self) -> None:
+        self.unwritten.update(self._quiet)
+        self._quiet.clear()
+
     def used(self, value: Any, at: Trail) -> list[State]:
         """The states in what is loaded or saved at ``at`` that were written since they were taken: each is told once."""
+        self._wake()
         self.look(at)
         found = [(state, id(mapping)) for state, mapping in self._within(value) if state.holds_written(mapping)]
         for state, key in found:
@@ -215,7 +232,7 @@ class States:
 
     def clear(self) -> None:
         """The session is over."""
-        self._kept, self._left, self.unwritten, self._tensors = {}, {}, {}, 0
+        self._kept, self._left, self.unwritten, self._quiet, self._tensors = {}, {}, {}, {}, 0
 
     def _within(self, value: Any, depth: int = 0) -> Iterator[tuple[State, Mapping[str, Any]]]:
         known = self._kept.get(id(value))
