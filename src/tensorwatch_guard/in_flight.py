@@ -89,7 +89,8 @@ class InFlight:
         del self.pending[: max(len(self.pending) + 1 - MOST_COPIES, 0)]
         self.pending.append(Pending(op, at, host, to_host))
         self.to_host = self.to_host or to_host
-        self._session.sharing = self._session.flying = True
+        self._session.flying = True
+        self._session.begin_sharing()
         if not to_host and self._session.watch_sources is not None:
             self._session.watch_sources()
 

@@ -99,7 +99,7 @@ class Memory:
             row.name, direction, now(at), tensor.untyped_storage(), region, owner, side, file_backed,
             watch=self.mode != "off", tensor=tensor,
         ))
-        self.session.sharing = True
+        self.session.begin_sharing()
 
     def take_census(self) -> None:
         """Memory that tensors and arrays share already, however they came to: it is followed from now on, too."""
@@ -121,7 +121,7 @@ class Memory:
             CENSUS, "tensor->array" if side is not None else "array->tensor", now(NOWHERE), tensor.untyped_storage(), region,
             owner_of(tensor, None if side is not None else array), side, watch=self.mode != "off", tensor=tensor,
         ))
-        self.session.sharing = True
+        self.session.begin_sharing()
         direction = "tensor->array" if side is not None else "array->tensor"
         self.session.emit("alias", CENSUS, NOWHERE, details=lambda: alias_details(direction, region, tensor))
 
@@ -164,7 +164,8 @@ class Memory:
                 collector.heed(tally, False)
         if watched:
             self._bear(row.name, direction, at, tensor, array, line if 0 < nbytes <= BIRTH_SIZE else None)
-            session.sharing = True
+            if not session.sharing:
+                session.begin_sharing()
         return watched
 
     def _bear(

@@ -102,6 +102,8 @@ class Session:
         """Some memory is shared now: events look at it."""
         self.past_counter = False
         """Some ``.data`` may be written through: backward looks for stale values."""
+        self.rouse: Callable[[], None] | None = None
+        """Has what dozes until one of these is true, or a device is there, see ``probes/dozing.py``."""
         self.violation: tuple[type[Exception], ...] | None = None
         self.faults: dict[str, Fault] = {}
         self.backwards: list[FrameType] = []
@@ -277,7 +279,7 @@ class Session:
         if here.generation != self.generation:
             self.refresh(here)
         busy = here.busy_lines.get((STEP_COUNTS, id(frame.f_code), frame.f_lasti))
-        if busy is not None and busy.left and (known := busy.tally or busy.way(3)) is not None:
+        if busy is not None and busy.left and (known := busy.tally or busy.way(4)) is not None:
             busy.left -= 1
             known.count += count
             known.last_step = self.steps.now
@@ -308,6 +310,18 @@ class Session:
         if self.sharing and self.memory is not None:
             self.memory.torch_boundary(at, phase)
 
+    def begin_sharing(self) -> None:
+        """Some memory is shared from now on."""
+        self.sharing = True
+        if self.rouse is not None:
+            self.rouse()
+
+    def begin_past_counter(self) -> None:
+        """Some memory may be written from now on with no trace in a version counter."""
+        self.past_counter = True
+        if self.rouse is not None:
+            self.rouse()
+
     def knows(self, tensors: Iterable[torch.Tensor]) -> bool:
         """Whether the memory of one of these tensors is known to be shared."""
         memory = self.memory
@@ -321,6 +335,8 @@ class Session:
         self.device_suffix = f" {SIMULATED}" if simulated else ""
         self.backends = tuple(dict.fromkeys((*((simulated,) if simulated else ()), *built)))
         self.devices = bool(self.backends)
+        if self.devices and self.rouse is not None:
+            self.rouse()
 
     def device_label(self, device: torch.device | None) -> str:
         """A device as findings name it."""

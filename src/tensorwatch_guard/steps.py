@@ -29,12 +29,13 @@ class Stepping:
 class Steps:
     """Counts steps. ``now`` is the number of the current one."""
 
-    __slots__ = ("_by_hand", "_counts", "_floor", "_last", "_leader", "_most", "_stepping", "now")
+    __slots__ = ("_by_hand", "_counts", "_floor", "_leader", "_most", "_stepping", "last", "now")
 
     def __init__(self) -> None:
         self.now = 0
         self._counts: weakref.WeakKeyDictionary[Any, Stepping] = weakref.WeakKeyDictionary()
-        self._last: weakref.ref[Any] | None = None
+        self.last: weakref.ref[Any] | None = None
+        """The optimizer that stepped last."""
         self._leader: weakref.ref[Any] | None = None
         self._stepping = Stepping()
         """Of the last one, which is the next one mostly: a look-up in the dictionary costs more than all the rest."""
@@ -44,7 +45,7 @@ class Steps:
 
     def of(self, optimizer: object) -> Stepping:
         """What is known of an optimizer's steps."""
-        if self._last is None or self._last() is not optimizer:
+        if self.last is None or self.last() is not optimizer:
             self._another(optimizer)
         return self._stepping
 
@@ -53,7 +54,7 @@ class Steps:
         stepping.count += 1
         if not self._by_hand and stepping.count > self._most:
             self._most = stepping.count
-            self._leader = self._last
+            self._leader = self.last
             self.now += 1
 
     def _another(self, optimizer: object) -> None:
@@ -63,7 +64,7 @@ class Steps:
                 self._most, self._leader = 0, None
             self._counts[optimizer] = Stepping()
         self._stepping = self._counts[optimizer]
-        self._last = weakref.ref(optimizer)
+        self.last = weakref.ref(optimizer)
 
     def stepped_by_hand(self) -> None:
         """``g.step()``: from now on only these count."""
@@ -78,7 +79,7 @@ class Steps:
 
     def reset(self) -> None:
         """The last guard is closed: the next one starts afresh."""
-        self._counts, self._last, self._leader = weakref.WeakKeyDictionary(), None, None
+        self._counts, self.last, self._leader = weakref.WeakKeyDictionary(), None, None
         self._by_hand = False
         self._most = 0
         self.keep()

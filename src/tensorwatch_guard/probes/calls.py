@@ -8,6 +8,7 @@ from typing import Final
 from ..operations import WATCHED, Operation
 from . import (
     data,
+    dozing,
     flights,
     mapped_files,
     moves,
@@ -67,5 +68,5 @@ def installation() -> Installation:
     taken = data.DataProbe()
     codes = {hook.__code__ for _, hook in (*hooks, *of_devices, *of_sources)} | ops.CODES | taken.codes | {step_reads.CODE}
     codes |= {make(None).__code__ for make in makers.values()}
-    others = (taken, step_reads.STEP_READS, temporaries.UNWATCHED_BATCHES)
+    others = (taken, step_reads.STEP_READS, temporaries.UNWATCHED_BATCHES, dozing.DOZING)
     return Installation(hooks, codes, others=others, of_devices=of_devices, of_sources=of_sources, makers=makers)

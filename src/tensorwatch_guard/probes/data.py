@@ -68,7 +68,8 @@ def _made(get: Any, put: Any, remove: Any) -> DataProperty:
             if not _is_internal(frame):
                 views = memory.writes.data_views
                 views.take(self, view, _trail(frame), frame.f_code, frame.f_lasti)
-                session.past_counter = session.past_counter or bool(views)
+                if views and not session.past_counter:
+                    session.begin_past_counter()
         except Exception as error:
             session.fault("Tensor.data", error)
         finally:
@@ -165,7 +166,7 @@ class _Change:
             memory.writes.twin(self.tensor)
         if self.held and self.tensor.is_cpu:
             memory.writes.data_views.replaced(self.tensor, _trail(self.frame), self.before)
-            SESSION.past_counter = True
+            SESSION.begin_past_counter()
         if self.ties:
             memory.writes.severed.cut(self.ties, _trail(self.frame))
 

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from functools import partial
 from inspect import unwrap
+from threading import get_ident
 from time import perf_counter_ns
 from types import CodeType, FrameType, FunctionType
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,7 @@ from ..current import LOCAL, Here, Tensor
 from ..session import SESSION, Session
 from ..sharing.moments import BEGIN, END
 from ..sites import FILES, USER, Trail
+from .coasting import COAST
 from .spans import looks, place_of, told
 from .step_reads import STEP_READS
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from ..memory import Memory
 
 _get_frame: Final = sys._getframe
+_in_dynamo: Final = torch.compiler.is_dynamo_compiling
 _compiler: Final = torch.compiler
 
 
@@ -46,11 +49,32 @@ class OptimizerSteps:
 
 def _before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     __tracebackhide__ = True
-    if _compiler.is_compiling():  # a compiled step: Dynamo sees an empty hook
+    if _in_dynamo():  # a compiled step: Dynamo sees an empty hook
         return
-    session = SESSION
-    if not session.collectors or _compiler._is_compiling_flag:
-        return
+    session, coast = SESSION, COAST
+    try:
+        if (
+            coast.left
+            and coast.last() is optimizer  # type: ignore[misc]
+            and coast.ident == get_ident()
+            and coast.generation == session.generation
+            and not coast.unwritten
+            and (coast.reads_at is None or STEP_READS.passes())
+            and not (session.sharing and (session.past_counter or not session.pace.rests()))
+        ):
+            coast.left -= 1
+            coast.on = True
+            return
+    except Exception as error:
+        session.fault("span", error)
+    coast.left, coast.on = 0, False
+    if session.collectors and not _compiler._is_compiling_flag:
+        _before_whole(session, optimizer, _get_frame(1))
+
+
+def _before_whole(session: Session, optimizer: Any, frame: FrameType) -> None:
+    """A step that does not coast. A function by itself: one with closures in it takes longer to be entered."""
+    __tracebackhide__ = True
     here, memory = LOCAL.here, session.memory
     here.stepping, here.step_reads, here.step_looks = True, 0, False
     try:
@@ -62,7 +86,6 @@ def _before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     except Exception as error:
         session.fault("span", error)
         return
-    frame = _get_frame(1)
     trail = place_of(session, frame)
     if memory.states.unwritten:
         told(session, lambda: memory.states.look(trail))
@@ -112,15 +135,26 @@ def _silently_written(optimizer: Any) -> frozenset[int]:
 
 def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
     __tracebackhide__ = True
-    if _compiler.is_compiling():
+    if _in_dynamo():
         return
-    session = SESSION
-    if not session.collectors or _compiler._is_compiling_flag:
-        return
-    here, memory, frame = LOCAL.here, session.memory, _get_frame(1)
-    here.stepping = False
+    session, coast = SESSION, COAST
     try:
-        stepping = session.steps.of(optimizer)
+        if coast.on and coast.ident == get_ident() and coast.last() is optimizer:  # type: ignore[misc]
+            coast.on = False
+            if coast.reads_at is None or coast.count_reads(coast.reads_at, session.steps.now):
+                session.steps.stepped(coast.stepping)
+                return
+    except Exception as error:
+        session.fault("span", error)
+    if session.collectors and not _compiler._is_compiling_flag:
+        _after_whole(session, optimizer, _get_frame(1))
+
+
+def _after_whole(session: Session, optimizer: Any, frame: FrameType) -> None:
+    __tracebackhide__ = True
+    here, memory, steps = LOCAL.here, session.memory, session.steps
+    try:
+        stepping = steps.of(optimizer)
         STEP_READS.end(here, stepping)
         if here.step_reads:
             session.count_step_reads(here, frame)
@@ -128,8 +162,11 @@ def _after_step(optimizer: Any, args: Any, kwargs: Any) -> None:
             if here.step_looks or (memory is not None and (memory.states.unwritten or _is_fused(optimizer))):
                 told(session, lambda: _after_writing(session, here, optimizer, frame))
         finally:
-            session.steps.stepped(stepping)  # a violation is no reason to forget the step
-        if (now := perf_counter_ns()) > session.due_ns:
+            steps.stepped(stepping)  # a violation is no reason to forget the step
+        now = perf_counter_ns()
+        if not (here.step_looks or (memory is not None and memory.states.unwritten) or _is_fused(optimizer)):
+            COAST.settle(session, here, frame, now)
+        if now > session.due_ns:
             session.tick(now)
         if session.beat_at and now > session.beat_at:
             session.pulse()
@@ -151,6 +188,6 @@ def _after_writing(session: Session, here: Here, optimizer: Any, frame: FrameTyp
         return
     if _is_fused(optimizer):
         memory.hazards.fused_step(trail, optimizer)
-        session.sharing = True
-    if memory.states.unwritten:
+        session.begin_sharing()
+    if memory.states.unwritten or (_is_fused(optimizer) and memory.states):
         memory.states.look(trail, after_step=True, addresses=_silently_written(optimizer))

@@ -98,7 +98,10 @@ class StepReads:
 
     def end(self, here: Here, stepping: Stepping) -> None:
         """The step is over: ``here.step_reads`` says how often it has read."""
-        if stepping.known:
+        begun, here.stepping = here.stepping, False
+        if not begun:  # it coasted when it began, and was disturbed
+            here.step_reads = max(stepping.reads, 0)
+        elif stepping.known:
             stepping.left -= 1
             here.step_reads = stepping.reads
         elif here.step_reads == stepping.reads:
@@ -107,6 +110,16 @@ class StepReads:
                 stepping.left = BETWEEN
         else:
             stepping.reads, stepping.alike, stepping.left = here.step_reads, 0, 0
+
+    def passes(self) -> bool:
+        """Whether a step that begins now may read uncounted: nobody has changed anything since the last one did."""
+        function = self._function
+        return (
+            function is not None
+            and function.__code__ is self._passing
+            and vars(Tensor).get(READS) is self._probe
+            and not function_mode_on()
+        )
 
     def _is_ours(self, function: FunctionType) -> bool:
         return function.__code__ is self._counting or function.__code__ is self._passing
