@@ -52,6 +52,7 @@ KERNEL = {
     "probes/temporaries.py": {"passes", "Unwatched.lift", "Unwatched.end"},
     "probes/stand_in.py": {"_direct", "stand_in", "caller", "strip"},
     "probes/spans.py": {"guarded", "told", "place_of", "looks", "_before_backward", "_put_aside", "_unwatched"},
+    "probes/optimizer_steps.py": {"_before_whole", "_after_whole"},
     "probes/silent_writes.py": {"_shared"},
     "probes/reads.py": {"_short.<locals>.short"},
     "probes/short_shares.py": {
@@ -59,6 +60,7 @@ KERNEL = {
         *("_refused", "_count", "copying.<locals>.probe"),
     },
     "probes/probe.py": {"_OfClass.__get__", "_quick.<locals>.Quick.__get__", "Handle.remove"},
+    "probes/dozing.py": {"Dozing.lift"},
     "probes/install.py": {"Installation.stop", "Installation.lift"},
     "routes.py": {"Busy.way"},
     "probes/step_reads.py": {"StepReads.lift", "StepReads._is_ours", "_counted"},
