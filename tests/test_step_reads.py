@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch._dynamo.utils import counters
+from torch.overrides import TorchFunctionMode
 
 from tensorwatch_guard import guard
 
@@ -70,6 +71,25 @@ def test_optimizers_of_several_threads_are_counted_each() -> None:
         for thread in threads:
             thread.join()
     assert _read(g.report) == first * (2 * STEPS + 1)
+
+
+class _Passing(TorchFunctionMode):
+    """Hands every call on."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return function(*args, **(kwargs or {}))
+
+
+def test_steps_under_a_function_mode_say_nothing_of_those_after_it() -> None:
+    optimizer = _optimizer(2)
+    with guard(report=False) as g:
+        optimizer.step()
+        first = _read(g.report)
+        for mode in (nullcontext(), _Passing(), nullcontext()):
+            with mode:
+                for _ in range(STEPS):
+                    optimizer.step()
+    assert sum(found.count for found in g.report.reads) == first * (3 * STEPS + 1)
 
 
 def test_more_parameters_are_noticed() -> None:

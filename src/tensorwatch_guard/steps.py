@@ -12,7 +12,7 @@ from typing import Any
 class Stepping:
     """One optimizer's steps, and how often it reads its own step counts in each: see ``probes/step_reads.py``."""
 
-    __slots__ = ("alike", "count", "known", "left", "reads")
+    __slots__ = ("alike", "count", "known", "left", "reads", "teaches")
 
     def __init__(self) -> None:
         self.count = 0
@@ -24,6 +24,8 @@ class Stepping:
         """so many of the next are taken to have, too."""
         self.known = False
         """The one that runs is one of these."""
+        self.teaches = True
+        """Its reads say how many the next ones make."""
 
 
 class Steps:

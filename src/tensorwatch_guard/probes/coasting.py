@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from ..session import STEP_COUNTS, Session
+from ..sharing.data_views import DataViews
 from ..steps import Stepping
 
 if TYPE_CHECKING:
@@ -28,9 +29,13 @@ SHORT_NS: Final = 5_000_000
 class Coast:
     """The steps that may. What is asked of them at each is asked in the hooks themselves: a call would cost as much."""
 
-    __slots__ = ("_whole_ns", "generation", "ident", "last", "left", "on", "reads_at", "stepping", "unwritten")
+    __slots__ = ("_whole_ns", "generation", "ident", "last", "left", "on", "reads_at", "stepping", "unwritten", "views")
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """None may, and nothing is kept of what was known."""
         self.left = 0
         """So many of the next steps"""
         self.last: Callable[[], Any] | None = None
@@ -40,7 +45,9 @@ class Coast:
         self.generation = -1
         """for these guards,"""
         self.unwritten: Mapping[int, Any] = {}
-        """while no state is here."""
+        """while no state is here,"""
+        self.views = DataViews()
+        """and nothing may be written at any later line through a ``.data`` of these."""
         self.reads_at: Busy | None = None
         """What is known of the place where they read their step counts; None where they read none."""
         self.stepping = Stepping()
@@ -54,7 +61,7 @@ class Coast:
         steps = session.steps
         took, self._whole_ns, self.left = now_ns - self._whole_ns, now_ns, 0
         stepping, memory = steps.of(steps.last() if steps.last is not None else None), session.memory
-        if not stepping.known or session.devices or session.past_counter or took > SHORT_NS * MOST:
+        if memory is None or not stepping.known or session.devices or took > SHORT_NS * MOST:
             return
         left, busy = min(MOST, stepping.left), None
         if stepping.reads > 0:
@@ -64,7 +71,7 @@ class Coast:
         stepping.left -= left
         self.stepping, self.last, self.reads_at, self.left = stepping, steps.last, busy, left
         self.ident, self.generation = get_ident(), session.generation
-        self.unwritten = memory.states.unwritten if memory is not None else {}
+        self.unwritten, self.views = memory.states.unwritten, memory.writes.data_views
 
     def count_reads(self, busy: Busy, step: int) -> bool:
         """A step is over that read as often as the ones before it. False where it was not called from where they were."""

@@ -45,6 +45,7 @@ class OptimizerSteps:
         """Take them away."""
         while self._handles:
             self._handles.pop().remove()
+        COAST.clear()
 
 
 def _before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
@@ -60,7 +61,7 @@ def _before_step(optimizer: Any, args: Any, kwargs: Any) -> None:
             and coast.generation == session.generation
             and not coast.unwritten
             and (coast.reads_at is None or STEP_READS.passes())
-            and not (session.sharing and (session.past_counter or not session.pace.rests()))
+            and not (session.sharing and (coast.views.any_kept or not session.pace.rests()))
         ):
             coast.left -= 1
             coast.on = True

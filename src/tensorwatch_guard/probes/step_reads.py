@@ -88,11 +88,11 @@ class StepReads:
         if self._home is not here:
             self._alone, self._home = self._home is None, here
         session = SESSION
+        is_on_top = vars(Tensor).get(READS) is self._probe  # else somebody has put his own there
+        stepping.teaches = is_on_top and not function_mode_on()
         known = stepping.left > 0 and self._alone and session.short_reads and not session.devices
-        stepping.known = known and not function_mode_on()
-        code = self._passing if stepping.known else self._counting
-        if vars(Tensor).get(READS) is not self._probe:  # somebody has put his own on top
-            code, stepping.known = self._before, False
+        stepping.known = known and stepping.teaches
+        code = (self._passing if stepping.known else self._counting) if is_on_top else self._before
         if code is not None and function.__code__ is not code and self._is_ours(function):
             function.__code__ = code
 
@@ -101,6 +101,8 @@ class StepReads:
         begun, here.stepping = here.stepping, False
         if not begun:  # it coasted when it began, and was disturbed
             here.step_reads = max(stepping.reads, 0)
+        elif not stepping.teaches:  # its reads were counted one by one, if at all
+            stepping.reads, stepping.alike, stepping.left = -1, 0, 0
         elif stepping.known:
             stepping.left -= 1
             here.step_reads = stepping.reads
