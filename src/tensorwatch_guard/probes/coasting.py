@@ -29,7 +29,9 @@ SHORT_NS: Final = 5_000_000
 class Coast:
     """The steps that may. What is asked of them at each is asked in the hooks themselves: a call would cost as much."""
 
-    __slots__ = ("_whole_ns", "generation", "ident", "last", "left", "on", "reads_at", "stepping", "unwritten", "views")
+    __slots__ = (
+        "_given", "_whole_ns", "generation", "ident", "last", "left", "on", "reads_at", "stepping", "unwritten", "views",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.clear()
@@ -54,14 +56,17 @@ class Coast:
         self.on = False
         """The step that runs is one of them."""
         self._whole_ns = 0
-        """When the last one ended that was not, on ``perf_counter_ns``."""
+        """When the last one ended that was not, on ``perf_counter_ns``;"""
+        self._given = 0
+        """so many could coast after it."""
 
     def settle(self, session: Session, here: Here, frame: FrameType, now_ns: int) -> None:
         """A step has ended at which nothing was to be looked at: its optimizer's next ones may coast, or not."""
         steps = session.steps
-        took, self._whole_ns, self.left = now_ns - self._whole_ns, now_ns, 0
+        took, steps_since = now_ns - self._whole_ns, self._given - self.left + 1
+        self._whole_ns, self._given, self.left = now_ns, 0, 0
         stepping, memory = steps.of(steps.last() if steps.last is not None else None), session.memory
-        if memory is None or not stepping.known or session.devices or took > SHORT_NS * MOST:
+        if memory is None or not stepping.known or session.devices or took > SHORT_NS * steps_since:
             return
         left, busy = min(MOST, stepping.left), None
         if stepping.reads > 0:
@@ -69,7 +74,7 @@ class Coast:
             if busy is None or here.generation != session.generation:
                 return
         stepping.left -= left
-        self.stepping, self.last, self.reads_at, self.left = stepping, steps.last, busy, left
+        self.stepping, self.last, self.reads_at, self.left, self._given = stepping, steps.last, busy, left, left
         self.ident, self.generation = get_ident(), session.generation
         self.unwritten, self.views = memory.states.unwritten, memory.writes.data_views
 

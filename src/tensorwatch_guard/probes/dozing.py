@@ -37,8 +37,8 @@ class Dozing:
 
     def lift(self) -> None:
         """From now on each call is seen."""
-        while self._asleep:
-            kind, call = self._asleep.pop()
+        asleep, self._asleep = self._asleep, []  # two threads may share their first memory at once
+        for kind, call in asleep:
             kind.__call__ = call
         SESSION.rouse = None
 
