@@ -195,14 +195,14 @@ def passes(name: str, run: Callable[[], object], times: int) -> None:
 def longer(name: str, run: Callable[[], object], tables: Tables) -> Figure:
     """The ratio of a training of some seconds, all included: what is looked at in a beginning weighs as it does there."""
     run()
-    half = max(1, round(tables.fewer(LONG_S, 1) / 2 / processor(run)))
+    times = max(1, round(tables.fewer(LONG_S, 1) / processor(run)))
     ratios = []
     for _ in range(tables.fewer(3)):
-        plain = processor(lambda: passes(name, run, 2 * half))
+        plain = processor(lambda: passes(name, run, times))
 
         def guarded() -> None:
             with quiet():
-                passes(name, run, 2 * half)
+                passes(name, run, times)
 
         ratios.append(processor(guarded) / plain)
     return figure(ratios, digits=3)

@@ -48,6 +48,10 @@ REWRITE_NS: Final = 30_000_000_000
 """Between two rewrites of a report file that was asked for."""
 
 
+def _nobody_dozes() -> None:
+    pass
+
+
 class Fault:
     """A bug of ours that was kept away from the user's program."""
 
@@ -102,7 +106,7 @@ class Session:
         """Some memory is shared now: events look at it."""
         self.past_counter = False
         """Some ``.data`` may be written through: backward looks for stale values."""
-        self.rouse: Callable[[], None] | None = None
+        self.rouse: Callable[[], None] = _nobody_dozes
         """Has what dozes until one of these is true, or a device is there, see ``probes/dozing.py``."""
         self.violation: tuple[type[Exception], ...] | None = None
         self.faults: dict[str, Fault] = {}
@@ -313,14 +317,12 @@ class Session:
     def begin_sharing(self) -> None:
         """Some memory is shared from now on."""
         self.sharing = True
-        if self.rouse is not None:
-            self.rouse()
+        self.rouse()
 
     def begin_past_counter(self) -> None:
         """Some memory may be written from now on with no trace in a version counter."""
         self.past_counter = True
-        if self.rouse is not None:
-            self.rouse()
+        self.rouse()
 
     def knows(self, tensors: Iterable[torch.Tensor]) -> bool:
         """Whether the memory of one of these tensors is known to be shared."""
@@ -335,7 +337,7 @@ class Session:
         self.device_suffix = f" {SIMULATED}" if simulated else ""
         self.backends = tuple(dict.fromkeys((*((simulated,) if simulated else ()), *built)))
         self.devices = bool(self.backends)
-        if self.devices and self.rouse is not None:
+        if self.devices:
             self.rouse()
 
     def device_label(self, device: torch.device | None) -> str:

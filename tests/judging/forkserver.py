@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from pathlib import Path
 from typing import Any, NoReturn
@@ -39,7 +40,9 @@ def _become(order: dict[str, Any], output: tuple[int, int]) -> None:
     try:
         runpy.run_module("tensorwatch_guard", run_name="__main__", alter_sys=True)
     except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else bool(ended.code)
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        if ended.code is not None and not isinstance(ended.code, int):
+            print(ended.code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
         code = 1
@@ -48,6 +51,7 @@ def _become(order: dict[str, Any], output: tuple[int, int]) -> None:
 
 def _leave(code: int) -> NoReturn:
     """End as an interpreter does, but do not take PyTorch's modules apart: in a fork this copies all their memory."""
+    threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     with contextlib.suppress(OSError):
         sys.stdout.flush()

@@ -60,12 +60,12 @@ class Coast:
         self._given = 0
         """so many could coast after it."""
 
-    def settle(self, session: Session, here: Here, frame: FrameType, now_ns: int) -> None:
+    def settle(self, session: Session, here: Here, optimizer: Any, frame: FrameType, now_ns: int) -> None:
         """A step has ended at which nothing was to be looked at: its optimizer's next ones may coast, or not."""
         steps = session.steps
         took, steps_since = now_ns - self._whole_ns, self._given - self.left + 1
         self._whole_ns, self._given, self.left = now_ns, 0, 0
-        stepping, memory = steps.of(steps.last() if steps.last is not None else None), session.memory
+        stepping, memory = steps.of(optimizer), session.memory
         if memory is None or not stepping.known or session.devices or took > SHORT_NS * steps_since:
             return
         left, busy = min(MOST, stepping.left), None

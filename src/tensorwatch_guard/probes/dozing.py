@@ -40,7 +40,6 @@ class Dozing:
         asleep, self._asleep = self._asleep, []  # two threads may share their first memory at once
         for kind, call in asleep:
             kind.__call__ = call
-        SESSION.rouse = None
 
 
 DOZING: Final = Dozing()

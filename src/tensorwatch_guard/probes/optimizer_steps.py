@@ -166,7 +166,7 @@ def _after_whole(session: Session, optimizer: Any, frame: FrameType) -> None:
             steps.stepped(stepping)  # a violation is no reason to forget the step
         now = perf_counter_ns()
         if not (here.step_looks or (memory is not None and memory.states.unwritten) or _is_fused(optimizer)):
-            COAST.settle(session, here, frame, now)
+            COAST.settle(session, here, optimizer, frame, now)
         if now > session.due_ns:
             session.tick(now)
         if session.beat_at and now > session.beat_at:
@@ -190,5 +190,5 @@ def _after_writing(session: Session, here: Here, optimizer: Any, frame: FrameTyp
     if _is_fused(optimizer):
         memory.hazards.fused_step(trail, optimizer)
         session.begin_sharing()
-    if memory.states.unwritten or (_is_fused(optimizer) and memory.states):
+    if memory.states.unwritten or (memory.states.quiet and _is_fused(optimizer)):
         memory.states.look(trail, after_step=True, addresses=_silently_written(optimizer))

@@ -137,7 +137,7 @@ class States:
         """States that are dead, by themselves, the newest last."""
         self.unwritten: dict[int, State] = {}
         """Those of both that are still as they were taken: only these are looked at. By themselves, too."""
-        self._quiet: dict[int, State] = {}
+        self.quiet: dict[int, State] = {}
         """Those among them that were so many steps later: looked at when they are used. The model may be gone, or frozen."""
         self._tensors = 0
         self.forgotten = 0
@@ -189,7 +189,7 @@ class States:
 
     def _forget(self, state: State) -> None:
         self.unwritten.pop(id(state), None)
-        self._quiet.pop(id(state), None)
+        self.quiet.pop(id(state), None)
         self._left.pop(id(state), None)
         self._tensors -= state.tensors
 
@@ -203,7 +203,7 @@ class States:
                 state.last = at
                 state.looks += after_step
                 if state.looks > MOST_LOOKS and not addresses and self.unwritten.pop(key, None) is not None:
-                    self._quiet[key] = state
+                    self.quiet[key] = state
             else:
                 self.unwritten.pop(key, None)
                 state.name, state.before, state.after = name, state.last, at
@@ -211,8 +211,8 @@ class States:
                 state.step = self._step()
 
     def _wake(self) -> None:
-        self.unwritten.update(self._quiet)
-        self._quiet.clear()
+        self.unwritten.update(self.quiet)
+        self.quiet.clear()
 
     def used(self, value: Any, at: Trail) -> list[State]:
         """The states in what is loaded or saved at ``at`` that were written since they were taken: each is told once."""
@@ -232,7 +232,7 @@ class States:
 
     def clear(self) -> None:
         """The session is over."""
-        self._kept, self._left, self.unwritten, self._quiet, self._tensors = {}, {}, {}, {}, 0
+        self._kept, self._left, self.unwritten, self.quiet, self._tensors = {}, {}, {}, {}, 0
 
     def _within(self, value: Any, depth: int = 0) -> Iterator[tuple[State, Mapping[str, Any]]]:
         known = self._kept.get(id(value))
